@@ -1,0 +1,21 @@
+"""DeepLabV3+: dilated pyramid pooling over deep features, sharpened by one early feature map."""
+
+from __future__ import annotations
+
+from bench.specs import ArchitectureSpec
+
+from ._smp import build as _build
+
+
+def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256):
+    """DeepLabV3+ with any encoder; `decoder` channels in the pooling module."""
+    return _build("deeplabv3plus", channels=channels, classes=classes, encoder=encoder, decoder_channels=decoder)
+
+
+SPEC = ArchitectureSpec(
+    title="DeepLabV3+",
+    family="pyramid pooling",
+    citation="Chen et al. 2018, doi:10.1007/978-3-030-01234-2_49",
+    build=build,
+    options={"encoder": "resnet34", "decoder": 256},
+)

@@ -1,0 +1,21 @@
+"""LinkNet: a light encoder-decoder that adds the encoder's features instead of concatenating them."""
+
+from __future__ import annotations
+
+from bench.specs import ArchitectureSpec
+
+from ._smp import build as _build
+
+
+def build(channels: int, classes: int, encoder: str = "resnet34"):
+    """LinkNet with any encoder."""
+    return _build("linknet", channels=channels, classes=classes, encoder=encoder)
+
+
+SPEC = ArchitectureSpec(
+    title="LinkNet",
+    family="encoder-decoder",
+    citation="Chaurasia and Culurciello 2017, doi:10.1109/VCIP.2017.8305148",
+    build=build,
+    options={"encoder": "resnet34"},
+)

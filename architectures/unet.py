@@ -1,0 +1,24 @@
+"""U-Net: an encoder, and a decoder that takes up the encoder's features at every scale."""
+
+from __future__ import annotations
+
+from bench.specs import ArchitectureSpec
+
+from ._smp import build as _build
+from ._smp import pyramid
+
+
+def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256):
+    """U-Net with any encoder; `decoder` is the width of its deepest decoder level."""
+    return _build(
+        "unet", channels=channels, classes=classes, encoder=encoder, decoder_channels=pyramid(decoder)
+    )
+
+
+SPEC = ArchitectureSpec(
+    title="U-Net",
+    family="encoder-decoder",
+    citation="Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28",
+    build=build,
+    options={"encoder": "resnet34", "decoder": 256},
+)

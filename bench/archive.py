@@ -1,0 +1,70 @@
+"""Open what a user downloaded: a folder as it is, a zip unpacked with every name and size checked."""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from bench.errors import DataError
+from bench.store import check_room, writing
+
+LARGEST = 64 * 2**30  # unpacked bytes of one archive
+EXPANSION = 200  # unpacked bytes per packed byte of one member; pictures stay below 10
+
+
+@contextlib.contextmanager
+def opened(path: Path, scratch: Path) -> Iterator[Path]:
+    """The folder behind a folder or zip; what was unpacked below `scratch` is removed at the end.
+
+    Raises:
+        DataError: If the path is neither, or the zip is damaged or not safe to unpack.
+    """
+    if path.is_dir():
+        yield path
+        return
+    if not path.exists():
+        raise DataError(f"{path} does not exist. Give the folder or the zip you downloaded.")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path} is neither a folder nor a zip. Give the folder or the zip you downloaded.")
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpack-") as folder:
+        _unpack(path, Path(folder))
+        yield Path(folder)
+
+
+def _unpack(path: Path, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            for member in members:
+                _check(member, path)
+            total = sum(member.file_size for member in members)
+            if total > LARGEST:
+                raise DataError(f"{path} would unpack to {total / 2**30:.0f} GiB; at most {LARGEST >> 30} GiB are allowed.")
+            check_room(target, total)
+            for member in members:
+                out = target / PurePosixPath(member.filename)
+                with writing(out):
+                    out.parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(member) as source, out.open("wb") as sink:
+                        shutil.copyfileobj(source, sink)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path} is a damaged zip: {error}. Download it again.") from error
+
+
+def _check(member: zipfile.ZipInfo, path: Path) -> None:
+    name = PurePosixPath(member.filename)
+    if name.is_absolute() or ".." in name.parts or "\\" in member.filename or ":" in member.filename:
+        raise DataError(f"{path} holds the name {member.filename!r}, which points outside the archive. It is not unpacked.")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise DataError(f"{path} holds the link {member.filename!r}; links are not allowed. It is not unpacked.")
+    if member.file_size > EXPANSION * max(member.compress_size, 1) + 2**20:
+        raise DataError(f"{path} holds {member.filename!r}, which unpacks to {member.file_size} bytes from "
+                        f"{member.compress_size}: a zip bomb. It is not unpacked.")

@@ -1,0 +1,137 @@
+"""Names to specifications: what can stand on an axis, and "did you mean" for what cannot.
+
+Listing reads file names and docstrings only; a drop-in file is imported when its name is used.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench import names
+from bench.errors import BenchError, DataError, NameUnknown
+from bench.specs import ArchitectureSpec, DatasetSpec, Option
+
+Kind = Literal["datasets", "architectures"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One drop-in file: its name on the axis, its one-line description, and where it lies."""
+
+    name: str
+    summary: str
+    path: Path
+
+
+def folders(kind: Kind) -> list[Path]:
+    """The folders whose files are the catalogue: those of BENCH_PATH first, then ours.
+
+    Ours lie beside `bench/` in a checkout and inside it, under `_builtin/`, in a wheel. A folder beside an
+    installed `bench/` belongs to somebody else (Hugging Face's `datasets` for one), hence the look at pyproject.toml.
+    """
+    package = Path(__file__).resolve().parent
+    checkout = (package.parent / "pyproject.toml").is_file()
+    ours = package.parent if checkout else package / "_builtin"
+    user = [Path(entry) for entry in os.environ.get("BENCH_PATH", "").split(os.pathsep) if entry]
+    roots = dict.fromkeys(root.resolve() for root in (*user, ours))
+    return [root / kind for root in roots if (root / kind).is_dir()]
+
+
+def entries(kind: Kind) -> dict[str, Entry]:
+    """All drop-in files of a kind, sorted by name, without importing any of them.
+
+    Raises:
+        NameUnknown: If two folders hold a file of the same name.
+    """
+    found: dict[str, Entry] = {}
+    for folder in folders(kind):
+        for path in sorted(folder.glob("[a-z0-9]*.py")):
+            if path.stem in found:
+                raise NameUnknown(
+                    f"Two files define {kind[:-1]} {path.stem!r}: {found[path.stem].path} and {path}. Rename one of them."
+                )
+            found[path.stem] = Entry(name=path.stem, summary=_summary(path), path=path)
+    return dict(sorted(found.items()))
+
+
+def dataset(name: str) -> DatasetSpec:
+    """The specification behind a data-set name, options checked; a path to a folder is a data set too.
+
+    Raises:
+        NameUnknown: If there is no such data set, or it has no such option.
+        DataError: If the name is a path and the folder is missing or malformed.
+    """
+    if is_folder(name):
+        from bench.datasets import folder
+
+        return folder.open_folder(Path(name))
+    stem, options = names.parse(name)
+    if stem not in entries("datasets") and ("/" in name or os.sep in name):
+        raise DataError(f"The folder {name} does not exist. Give a folder with images/ and masks/, or a name of bench list.")
+    spec = _load("datasets", stem)
+    if not isinstance(spec, DatasetSpec):
+        raise NameUnknown(f"{stem!r} cannot be used by its name: give the path of a folder instead.")
+    _check_options(name, options, spec.options)
+    return spec
+
+
+def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
+    """The specification behind an architecture name, and the options the name sets.
+
+    Raises:
+        NameUnknown: If there is no such architecture, or it has no such option.
+    """
+    stem, options = names.parse(name)
+    spec = _load("architectures", stem)
+    if not isinstance(spec, ArchitectureSpec):
+        raise NameUnknown(f"architectures/{stem}.py defines no SPEC of type ArchitectureSpec. Add one; see architectures/README.md.")
+    _check_options(name, options, spec.options)
+    return spec, options
+
+
+def is_folder(name: str) -> bool:
+    """Whether a data-set name is the path of an existing folder rather than a catalogue name."""
+    looks_like_path = "/" in name or os.sep in name or name in (".", "..")
+    return Path(name).is_dir() and (looks_like_path or names.parse(name)[0] not in entries("datasets"))
+
+
+def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnknown:
+    """The error for a name nobody knows: the nearest names, all names, and the command that lists them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    guess = f" Did you mean {' or '.join(close)}?" if close else ""
+    return NameUnknown(f"There is no {what} named {name!r}.{guess} There are: {', '.join(known)}. See {where}.")
+
+
+def _check_options(name: str, options: dict[str, Option], allowed: Iterable[str]) -> None:
+    for key in options:
+        if key not in allowed:
+            raise unknown(f"option of {name!r}", key, allowed, "bench list")
+
+
+def _load(kind: Kind, stem: str) -> object:
+    found = entries(kind)
+    if stem not in found:
+        raise unknown({"datasets": "data set", "architectures": "architecture"}[kind], stem, found, f"bench list {kind}")
+    try:
+        module = importlib.import_module(f"bench.{kind}.{stem}")
+    except BenchError:
+        raise
+    except Exception as error:
+        raise NameUnknown(f"{found[stem].path} cannot be imported: {type(error).__name__}: {error}. Mend the file.") from error
+    return getattr(module, "SPEC", None)
+
+
+def _summary(path: Path) -> str:
+    try:
+        docstring = ast.get_docstring(ast.parse(path.read_bytes()))
+    except (SyntaxError, ValueError) as error:
+        return f"cannot be read: {error}"
+    return (docstring or "no description").splitlines()[0]

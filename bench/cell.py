@@ -1,0 +1,400 @@
+"""One cell of the matrix, from its names to its record: tune, train, evaluate; turns names into objects.
+
+Runs wherever it is called: in a worker process or in this one. What it needs travels as names and numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import hashlib
+import io
+import json
+import os
+import platform
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+import bench
+from bench import catalog, evaluate, losses, plan, train, tune
+from bench.baselines import BASELINES
+from bench.data import Resident, resident
+from bench.errors import BenchError, DiskFull, StudyError
+from bench.prepare import Prepared, open_prepared, resize
+from bench.specs import Cell, Epoch, Failure, Option, Place, Record, Split, Status, Study, Trial, TrialStatus
+from bench.store import Store, write_arrays, write_bytes, writing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What a running cell tells about itself."""
+
+    kind: Literal["started", "epoch", "finished"]
+    cell: Cell
+    trial: int | None = None  # None outside the tuning
+    epoch: Epoch | None = None
+    record: Record | None = None
+
+
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything a worker needs to run cells of a study; names and numbers only.
+
+    `fingerprints` gives the ingredients of each cell, gathered once by the parent.
+    """
+
+    study: Study
+    place: Place
+    device: str
+    threads: int
+
+    @property
+    def store(self) -> Store:
+        """Where the records of the study go."""
+        return Store(self.place.results / self.study.name)
+
+
+@dataclass(slots=True)
+class _Bench:
+    """The objects behind one cell: its data, its network, and where the record has got to."""
+
+    cell: Cell
+    job: Job
+    prepared: Prepared
+    positions: dict[Split, list[int]]
+    device: torch.device
+    precision: torch.dtype
+    emit: Emit
+    record: Record
+    phase: str = "prepare"
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Note the phase, for the error message, and its wall time, for the record."""
+        self.phase = phase
+        began = time.perf_counter()
+        yield
+        self.record = replace(self.record, seconds={**self.record.seconds, phase: time.perf_counter() - began})
+
+
+def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Record:
+    """Run one cell and store its record, whatever happens; only a full disk ends the study.
+
+    Raises:
+        DiskFull: If the record cannot be written.
+    """
+    emit(Event(kind="started", cell=cell))
+    device = resolve_device(job.device)
+    torch.set_num_threads(job.threads)
+    _reset_peak(device)
+    prepared = open_prepared(cell.dataset, job.place.data_home)
+    positions = prepared.split(cell.fold, job.study.folds)
+    precision = resolve_precision(job.study.recipe.precision, device)
+    record = Record(
+        study=job.study.name,
+        cell=cell,
+        fingerprint=plan.digest(ingredients),
+        ingredients=ingredients,
+        status=Status.FAILED,
+        data=prepared.card(positions),
+        environment=environment(device, precision, job.threads),
+    )
+    state = _Bench(cell, job, prepared, positions, device, precision, emit, record)
+    log = ""
+    try:
+        _run_baseline(state) if cell.loss is None else _run_network(state, cell.loss)
+    except DiskFull:
+        raise
+    except Exception as error:
+        log = traceback.format_exc()
+        failure = Failure(phase=state.phase, kind=type(error).__name__, message=str(error)[:2000])
+        status = Status.OUT_OF_MEMORY if isinstance(error, (MemoryError, torch.OutOfMemoryError)) else Status.FAILED
+        state.record = replace(state.record, status=status, error=failure)
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    record = replace(state.record, finished=finished, peak_memory_mb=_peak_memory(device))
+    if log:
+        write_bytes(job.store.cell(cell) / "log.txt", log.encode())
+    job.store.write(record)
+    emit(Event(kind="finished", cell=cell, record=record))
+    return record
+
+
+def _run_baseline(state: _Bench) -> None:
+    baseline = BASELINES[state.cell.architecture]
+    entries, classes = state.prepared.index.entries, len(state.prepared.classes)
+    with state.timed("train"):
+        pairs = (state.prepared.native(entries[position]) for position in state.positions["train"])
+        predictor = baseline.fit(pairs, classes)
+    with state.timed("evaluate"):
+        images = (state.prepared.native(entries[position])[0] for position in state.positions["test"])
+        _score(state, (predictor(image) for image in images))
+
+
+def _run_network(state: _Bench, expression: str) -> None:
+    recipe, cell = state.job.study.recipe, state.cell
+    spec, options = catalog.architecture(cell.architecture)
+    with state.timed("prepare"):
+        network = build(cell, spec.options | options, state)
+        images, masks = state.prepared.resized(recipe)
+        pairs = {split: resident(images, masks, state.positions[split], state.device) for split in ("train", "val")}
+    state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
+    trainer = _Trainer(state, network, losses.build(expression), pairs["train"], pairs["val"], spec.divisor)
+    with state.timed("tune"):
+        trials = trainer.tune()
+    found = tune.best(trials)
+    state.record = replace(state.record, trials=trials, lr_smooth=tune.smooth_peak(trials))
+    if found is None:
+        state.record = replace(state.record, status=Status.DIVERGED)
+        return
+    with state.timed("train"):
+        fitted, lr = trainer.final(found)
+    edge = tune.at_edge(lr, state.job.study.tuning)
+    state.record = replace(state.record, lr=lr, edge=edge, history=fitted.history, best_epoch=fitted.best_epoch)
+    if fitted.best_epoch == 0:
+        state.record = replace(state.record, status=Status.DIVERGED)
+        return
+    with state.timed("evaluate"):
+        network.load_state_dict(fitted.state)
+        test = state.positions["test"]
+        sizes = [(entry.height, entry.width) for entry in (state.prepared.index.entries[at] for at in test)]
+        _score(
+            state,
+            evaluate.predict(
+                network,
+                images[test],
+                sizes,
+                recipe=recipe,
+                divisor=spec.divisor,
+                precision=state.precision,
+                device=state.device,
+            ),
+        )
+        _keep(state, fitted)
+    trainer.tidy()
+
+
+@dataclass(slots=True)
+class _Trainer:
+    """Trains one network again and again from the same initial weights."""
+
+    state: _Bench
+    network: nn.Module
+    loss: losses.Loss
+    train: Resident
+    val: Resident
+    divisor: int
+    initial: dict[str, Tensor] | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.state.job.store.tuning(self.state.cell)
+
+    def tune(self) -> tuple[Trial, ...]:
+        """The trials of the cell's tuning, those that are not in its journal yet run now."""
+        ingredients = {**self.state.record.ingredients, "cell": asdict(replace(self.state.cell, seed=0))}
+        trials = tune.tune(
+            self.state.job.study.tuning, self.attempt, journal=self.folder / "journal", fingerprint=plan.digest(ingredients)
+        )
+        text = json.dumps([asdict(trial) for trial in trials], indent=1)
+        write_bytes(self.folder / "trials.json", text.encode())
+        return trials
+
+    def attempt(self, number: int, lr: float, watch: train.Watch) -> tune.Outcome:
+        """One trial, under seed 0; a complete one leaves its weights, since it may turn out the best."""
+        fitted = self.fit(lr, seed=0, trial=number, watch=watch)
+        if fitted.status is TrialStatus.COMPLETE:
+            save(self.weights(number), fitted)
+        diverged = fitted.status is TrialStatus.DIVERGED
+        return tune.Outcome(
+            value=0.0 if diverged else fitted.value,
+            status=fitted.status,
+            epochs=len(fitted.history),
+            seconds=fitted.history[-1].seconds,
+        )
+
+    def final(self, found: Trial) -> tuple[train.Fit, float]:
+        """The training that is scored and its rate: the best trial itself, or the smoothed rate under a fresh seed."""
+        cell = self.state.cell
+        if cell.seed > 0:
+            lr = self.state.record.lr_smooth or found.lr
+            return self.fit(lr, seed=cell.seed, trial=None, watch=lambda epoch: False), lr
+        if not self.weights(found.number).is_file():
+            self.attempt(found.number, found.lr, lambda epoch: False)
+        return load(self.weights(found.number)), found.lr
+
+    def fit(self, lr: float, *, seed: int, trial: int | None, watch: train.Watch) -> train.Fit:
+        if self.initial is None:
+            self.initial = train.weights(self.network)
+        self.network.load_state_dict(self.initial)
+
+        def told(epoch: Epoch) -> bool:
+            self.state.emit(Event(kind="epoch", cell=self.state.cell, trial=trial, epoch=epoch))
+            return watch(epoch)
+
+        return train.fit(
+            self.network,
+            self.loss,
+            self.train,
+            self.val,
+            classes=len(self.state.prepared.classes),
+            recipe=self.state.job.study.recipe,
+            budget=self.state.job.study.budget,
+            lr=lr,
+            seed=seed_of(replace(self.state.cell, seed=seed)),
+            precision=self.state.precision,
+            divisor=self.divisor,
+            watch=told,
+        )
+
+    def weights(self, number: int) -> Path:
+        return self.folder / f"trial-{number}.safetensors"
+
+    def tidy(self) -> None:
+        """Trials' weights are of no use once seed 0 has its own."""
+        if self.state.cell.seed == 0:
+            for path in self.folder.glob("trial-*.safetensors"):
+                path.unlink()
+
+
+def build(cell: Cell, options: dict[str, Option], state: _Bench) -> nn.Module:
+    """The network of a cell, initialised from the cell's own seed."""
+    spec, _ = catalog.architecture(cell.architecture)
+    torch.manual_seed(seed_of(cell))
+    return spec.build(channels=3, classes=len(state.prepared.classes), **options).to(state.device)
+
+
+def seed_of(cell: Cell) -> int:
+    """A seed from the names of a cell alone, so that adding a cell to a study changes no other."""
+    return int.from_bytes(hashlib.sha256(cell.key.encode()).digest()[:4])
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device behind auto, cpu, cuda or cuda:i.
+
+    Raises:
+        StudyError: If there is no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise StudyError(f"There is no device {name!r}. Allowed: auto, cpu, cuda, cuda:0, cuda:1, ..")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise StudyError(f"The device {name} is not here: torch sees {torch.cuda.device_count()} CUDA devices. Use --device auto.")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """What networks compute in: bf16 by wish, or by itself where the hardware multiplies it natively."""
+    if name == "auto":
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
+        return torch.bfloat16 if native else torch.float32
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+
+
+def environment(device: torch.device, precision: torch.dtype, threads: int) -> dict[str, str]:
+    """What the numbers were made on; shown in the report, no part of the fingerprint."""
+    return {
+        "bench": bench.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
+        "threads": str(threads),
+        "precision": str(precision).removeprefix("torch."),
+    }
+
+
+def save(path: Path, fitted: train.Fit) -> None:
+    """A training as one safetensors file: weights, and its curve in the header."""
+    about = {"value": fitted.value, "best_epoch": fitted.best_epoch, "history": [asdict(epoch) for epoch in fitted.history]}
+    write_bytes(path, safetensors.torch.save(fitted.state, {"fit": json.dumps(about)}))
+
+
+def load(path: Path) -> train.Fit:
+    """What `save` wrote."""
+    with safetensors.safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["fit"])
+        state = {name: file.get_tensor(name) for name in file.keys()}
+    history = tuple(Epoch(**epoch) for epoch in about.pop("history"))
+    return train.Fit(state=state, history=history, status=TrialStatus.COMPLETE, **about)
+
+
+def _score(state: _Bench, predictions: Iterator[np.ndarray]) -> None:
+    """Count predictions against the truth, image by image; keep the counts and a few pictures."""
+    prepared, cell, test = state.prepared, state.cell, state.positions["test"]
+    shown = evaluate.chosen(prepared.index.entries, test)
+    counts, pictures = [], {}
+    for position, predicted in zip(test, predictions, strict=True):
+        truth = prepared.native(prepared.index.entries[position])[1]
+        counts.append(evaluate.confusion(truth, predicted, len(prepared.classes)))
+        if position in shown:
+            small = resize(predicted, predicted, evaluate.thumbnail_size(predicted))[1]
+            pictures[f"predicted{shown.index(position)}"] = small
+    store, ids = state.job.store, [prepared.index.entries[position].sample.id for position in test]
+    examples = store.examples(cell.dataset, cell.fold)
+    if not examples.is_file():
+        names = np.array([prepared.index.entries[position].sample.id for position in shown])
+        write_arrays(examples, ids=names, **evaluate.thumbnails(prepared, shown))
+    write_arrays(store.cell(cell) / "predictions.npz", **pictures)
+    state.record = replace(state.record, counts_hash=store.write_counts(cell, ids, np.stack(counts)), status=Status.OK)
+
+
+def _keep(state: _Bench, fitted: train.Fit) -> None:
+    """The weights and the training curve, beside the record."""
+    folder = state.job.store.cell(state.cell)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    save(folder / "weights.safetensors", fitted)
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["epoch", "loss", "value", "seconds"])
+    table.writeheader()
+    table.writerows(asdict(epoch) for epoch in fitted.history)
+    write_bytes(folder / "history.csv", text.getvalue().encode())
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether this processor multiplies bf16 itself; where it does not, bf16 is slower than fp32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _reset_peak(device: torch.device) -> None:
+    """Start measuring the peak of a cell; a kernel that does not allow it leaves the peak of the process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            return
+
+
+def _peak_memory(device: torch.device) -> float | None:
+    """Peak resident memory of this process, or allocated on the device [MiB]; None where it cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        status = Path(f"/proc/{os.getpid()}/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)
+
+
+__all__ = ["BenchError", "Event", "Job", "run"]

@@ -1,0 +1,41 @@
+"""Every error a user can cause, and the exit code each ends the program with.
+
+    BenchError            2
+    ├── NameUnknown       2   a name on an axis that does not exist
+    ├── StudyError        2   a study file or an option that makes no sense
+    ├── DataError         2   a data set that is missing, malformed or not prepared
+    ├── StoreError        2   a results folder that cannot be read or written
+    └── DiskFull          1   the disk filled in mid-run; finished cells are kept
+
+A message is one line: what (with the value), where, what is allowed, how to fix it.
+"""
+
+from __future__ import annotations
+
+
+class BenchError(Exception):
+    """The root of all errors that are shown as one line, without a traceback."""
+
+    exit_code = 2
+
+
+class NameUnknown(BenchError):
+    """A data set, architecture, loss, metric or study that no catalogue has."""
+
+
+class StudyError(BenchError):
+    """A value in a study file or on the command line that is out of its range."""
+
+
+class DataError(BenchError):
+    """A data set that is missing, malformed, or not yet prepared."""
+
+
+class StoreError(BenchError):
+    """A results folder of another schema, or one that cannot be read or written."""
+
+
+class DiskFull(BenchError):
+    """No room is left on the disk; the study stops and keeps every finished cell."""
+
+    exit_code = 1

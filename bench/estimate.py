@@ -1,0 +1,103 @@
+"""What a study would cost before it runs: one training step of each network, timed here, times the steps it may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from bench import catalog, losses, plan
+from bench.cell import Job, resolve_device, resolve_precision
+from bench.prepare import Prepared
+from bench.specs import Cell
+from bench.train import forward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The price of one cell; a baseline has no parameters.
+
+    Attributes:
+        params: Trainable numbers of the network.
+        seconds: Upper bound of its training and validation on one worker [s]; early stopping makes it less.
+    """
+
+    cell: Cell
+    params: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    params: int
+    train: float  # seconds per image of a training step
+    infer: float  # seconds per image of a forward pass
+
+
+def costs(cells: Sequence[Cell], prepared: dict[str, Prepared], job: Job) -> list[Cost]:
+    """Measure each network of the cells for a moment and multiply; networks are built once per number of classes.
+
+    Raises:
+        NameUnknown: If a network cannot be built from its options.
+    """
+    torch.set_num_threads(job.threads)
+    steps: dict[tuple[str, str, int], _Step] = {}
+    result = []
+    for cell in cells:
+        data = prepared[cell.dataset]
+        if cell.loss is None:
+            result.append(Cost(cell=cell, params=None, seconds=0.0))
+            continue
+        key = (cell.architecture, cell.loss, len(data.classes))
+        if key not in steps:
+            steps[key] = _measure(cell.architecture, cell.loss, len(data.classes), job)
+        sizes = {name: len(group) for name, group in data.split(cell.fold, job.study.folds).items()}
+        epochs = plan.work(cell, job.study)
+        step = steps[key]
+        seconds = epochs * (sizes["train"] * step.train + sizes["val"] * step.infer) + sizes["test"] * step.infer
+        result.append(Cost(cell=cell, params=step.params, seconds=seconds))
+    return result
+
+
+def _measure(architecture: str, expression: str, classes: int, job: Job) -> _Step:
+    """Median of three steps and passes, after one to warm up."""
+    recipe, device = job.study.recipe, resolve_device(job.device)
+    precision = resolve_precision(recipe.precision, device)
+    spec, options = catalog.architecture(architecture)
+    network = spec.build(channels=3, classes=classes, **(spec.options | options))
+    network.to(device, memory_format=torch.channels_last)
+    loss = losses.build(expression)
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
+    images = torch.rand(recipe.batch, 3, *recipe.size, device=device).contiguous(memory_format=torch.channels_last)
+    masks = torch.randint(classes, (recipe.batch, *recipe.size), device=device)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss(forward(network, images, spec.divisor, precision), masks).backward()
+        optimiser.step()
+
+    def infer() -> None:
+        with torch.inference_mode():
+            forward(network, images, spec.divisor, precision)
+
+    network.train()
+    train = _median(step, device)
+    network.eval()
+    return _Step(
+        params=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        train=train / recipe.batch,
+        infer=_median(infer, device) / recipe.batch,
+    )
+
+
+def _median(work: Callable[[], None], device: torch.device) -> float:
+    times = []
+    for _ in range(4):
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - began)
+    return sorted(times[1:])[1]

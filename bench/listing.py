@@ -1,0 +1,142 @@
+"""What can stand on an axis, and what is on this machine, as rows of plain text for the command line."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import platform
+import tomllib
+from pathlib import Path
+
+from bench import catalog
+
+Rows = list[dict[str, object]]
+
+
+def table(axis: str) -> Rows:
+    """The rows of `bench list AXIS`; loads no drop-in file and no heavy library."""
+    return {
+        "datasets": _datasets,
+        "architectures": _architectures,
+        "losses": _losses,
+        "metrics": _metrics,
+        "studies": _studies,
+    }[axis]()
+
+
+def versions() -> Rows:
+    """The version of everything that matters, or what is missing."""
+    names = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "optuna", "numpy", "scipy", "scikit-image",
+             "pandas", "seaborn", "matplotlib", "pydantic", "typer", "rich")  # fmt: skip
+    rows: Rows = [{"package": "python", "version": platform.python_version()}]
+    for name in names:
+        try:
+            rows.append({"package": name, "version": importlib.metadata.version(name)})
+        except importlib.metadata.PackageNotFoundError:
+            rows.append({"package": name, "version": "missing: pip install -e . -c constraints.txt"})
+    return rows
+
+
+def devices() -> Rows:
+    """What networks can be trained on here."""
+    import os
+
+    try:
+        import torch
+    except ImportError as error:
+        return [{"device": "none", "what": f"torch cannot be imported: {error}"}]
+    rows: Rows = [{"device": "cpu", "what": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}"}]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        rows.append({"device": f"cuda:{index}", "what": f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"})
+    if not torch.cuda.is_available():
+        rows.append({"device": "cuda", "what": "not available: torch sees no CUDA device"})
+    return rows
+
+
+def data_found(data_home: Path) -> Rows:
+    """Every data set of the catalogue, and whether it is prepared below the data home."""
+    from bench import prepare
+
+    rows: Rows = []
+    for name in catalog.entries("datasets"):
+        if name == "folder":
+            continue
+        spec = catalog.dataset(name)
+        folder = prepare.location(name, data_home)
+        if (folder / "index.json").is_file():
+            state = f"prepared in {folder}"
+        elif spec.generated:
+            state = "generated when it is first used"
+        else:
+            state = f"missing: get it from {spec.homepage}, then bench data prepare {name} --from PATH"
+        rows.append({"data set": name, "state": state})
+    return rows
+
+
+def _datasets() -> Rows:
+    rows: Rows = [
+        {"name": entry.name, "options": _options(entry.path), "what": entry.summary}
+        for entry in catalog.entries("datasets").values()
+    ]
+    return [row | {"name": "path/to/folder"} if row["name"] == "folder" else row for row in rows]
+
+
+def _architectures() -> Rows:
+    rows: Rows = [
+        {"name": entry.name, "options": _options(entry.path), "what": entry.summary}
+        for entry in catalog.entries("architectures").values()
+    ]
+    return rows + [
+        {"name": name, "options": "(baseline)", "what": _baseline_titles()[name]} for name in _baseline_titles()
+    ]
+
+
+def _losses() -> Rows:
+    from bench.losses import LOSSES
+
+    return [
+        {
+            "name": name,
+            "options": ", ".join(f"{key}={value:g}" for key, value in spec.options.items()),
+            "what": spec.title,
+            "source": spec.citation,
+        }
+        for name, spec in LOSSES.items()
+    ]
+
+
+def _metrics() -> Rows:
+    from bench.metrics import PROFILES
+
+    return [
+        {"profile": profile, "name": name, "what": metric.definition}
+        for profile, content in PROFILES.items()
+        for name, metric in content.metrics.items()
+    ]
+
+
+def _studies() -> Rows:
+    from bench.study import builtin
+
+    return [
+        {"name": name, "what": tomllib.loads(path.read_text(encoding="utf-8")).get("title", "")}
+        for name, path in builtin().items()
+    ]
+
+
+def _options(path: Path) -> str:
+    """The options of a drop-in file, read from the call that makes its SPEC; nothing is imported."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.keyword) and node.arg == "options":
+            try:
+                return ", ".join(f"{key}={value}" for key, value in ast.literal_eval(node.value).items())
+            except ValueError:
+                return "(computed)"
+    return ""
+
+
+def _baseline_titles() -> dict[str, str]:
+    from bench.baselines import BASELINES
+
+    return {name: baseline.title for name, baseline in BASELINES.items()}

@@ -1,0 +1,132 @@
+"""Example images beside the truth and what each standing predicted, as data URIs that a page can hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from bench.leaderboard import Board, Row, Standing
+from bench.metrics import Metric
+from bench.specs import IGNORE, ClassSpec, Status
+from bench.store import Store, read_arrays
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXAMPLES = 4
+SHOWN = 16
+"""Standings that are shown per data set, best first; the page says how many are left out."""
+GREY = (128, 128, 128)
+
+
+class Picture(NamedTuple):
+    """A predicted mask, and the metric on this image alone; None where it is undefined."""
+
+    uri: str
+    score: float | None
+
+
+class Strip(NamedTuple):
+    """One standing's predictions, in the order of the images; None where there is none."""
+
+    standing: Standing
+    pictures: tuple[Picture | None, ...]
+
+
+class Gallery(NamedTuple):
+    """The example pictures of one data set."""
+
+    classes: tuple[ClassSpec, ...]
+    ids: tuple[str, ...]
+    images: tuple[str, ...]
+    truths: tuple[str, ...]
+    strips: tuple[Strip, ...]
+    left_out: int
+
+
+def gallery(board: Board, store: Store, metric: Metric) -> Gallery | None:
+    """The examples of the first fold that has some; None when there are none."""
+    scored = [
+        row
+        for standing in board.standings
+        for row in standing.rows
+        if row.status == Status.OK and row.counts is not None
+    ]
+    classes = next((row.record.data.classes for row in scored if row.record and row.record.data), ())
+    folds = sorted({row.cell.fold for row in scored})
+    fold = next((fold for fold in folds if store.examples(board.dataset, fold).is_file()), None)
+    if fold is None:
+        return None
+    shown = read_arrays(store.examples(board.dataset, fold))
+    ids = tuple(str(name) for name in shown["ids"][:EXAMPLES])
+    strips = [
+        Strip(standing, _pictures(row, ids, classes, store, metric))
+        for standing in board.standings
+        if (row := _first(standing, fold)) is not None
+    ]
+    return Gallery(
+        classes=classes,
+        ids=ids,
+        images=tuple(photograph(shown[f"image{number}"]) for number in range(len(ids))),
+        truths=tuple(painted(shown[f"truth{number}"], classes) for number in range(len(ids))),
+        strips=tuple(strips[:SHOWN]),
+        left_out=max(0, len(strips) - SHOWN),
+    )
+
+
+def photograph(image: np.ndarray) -> str:
+    """An image uint8 (H, W, 3) as a JPEG data URI: a tenth of the size of its PNG."""
+    from PIL import Image
+
+    return _uri(Image.fromarray(image), "jpeg", quality=88)
+
+
+def painted(mask: np.ndarray, classes: Sequence[ClassSpec]) -> str:
+    """A mask uint8 (H, W) as a PNG data URI in the colours of its classes; IGNORE, and what is no class, is grey."""
+    from PIL import Image
+
+    palette = [GREY] * (IGNORE + 1)
+    palette[: len(classes)] = [spec.colour for spec in classes]
+    image = Image.fromarray(mask)
+    image.putpalette(bytes(value for colour in palette for value in colour))
+    return _uri(image, "png", optimize=True)
+
+
+def _first(standing: Standing, fold: int) -> Row | None:
+    """The scored row of a fold with the lowest seed: seed 0 where there is one."""
+    rows = [
+        row for row in standing.rows if row.cell.fold == fold and row.status == Status.OK and row.counts is not None
+    ]
+    return min(rows, key=lambda row: row.cell.seed, default=None)
+
+
+def _pictures(
+    row: Row, ids: Sequence[str], classes: Sequence[ClassSpec], store: Store, metric: Metric
+) -> tuple[Picture | None, ...]:
+    path: Path = store.cell(row.cell) / "predictions.npz"
+    masks = read_arrays(path) if path.is_file() else {}
+    return tuple(
+        Picture(painted(masks[f"predicted{number}"], classes), _score(row, name, metric))
+        if f"predicted{number}" in masks
+        else None
+        for number, name in enumerate(ids)
+    )
+
+
+def _score(row: Row, name: str, metric: Metric) -> float | None:
+    if row.counts is None or name not in row.ids:
+        return None
+    value = float(metric.compute(row.counts[[row.ids.index(name)]]))
+    return None if math.isnan(value) else value
+
+
+def _uri(image: Image.Image, kind: str, **options: int) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,71 @@
+"""A study to its cells in order, and the fingerprint that tells whether a stored result still stands."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bench.specs import Cell, Study
+
+RECIPE_VERSION = 1
+"""Raised whenever the same study would give other numbers: training, tuning, splitting or counting changed."""
+
+
+def cells(study: Study) -> list[Cell]:
+    """Every cell of the matrix: per data set and fold the baselines first, then architectures by losses by seeds."""
+    folds = [0] if study.folds == 1 else list(range(1, study.folds + 1))
+    matrix: list[Cell] = []
+    for dataset in study.datasets:
+        for fold in folds:
+            matrix += [Cell(dataset=dataset, architecture=name, loss=None, fold=fold) for name in study.baselines]
+            matrix += [
+                Cell(dataset=dataset, architecture=architecture, loss=loss, fold=fold, seed=seed)
+                for architecture in study.architectures
+                for loss in study.losses
+                for seed in range(study.seeds + 1)
+            ]
+    return list(dict.fromkeys(matrix))
+
+
+def groups(cells: list[Cell]) -> list[list[Cell]]:
+    """Cells that share one tuning, in order of their seeds: the unit of work a worker is handed."""
+    shared: dict[tuple[object, ...], list[Cell]] = {}
+    for cell in cells:
+        shared.setdefault((cell.dataset, cell.architecture, cell.loss, cell.fold), []).append(cell)
+    return [sorted(group, key=lambda cell: cell.seed) for group in shared.values()]
+
+
+def protocol(study: Study) -> str:
+    """Hash of how networks are trained in a study: rows of one leaderboard share it."""
+    return digest({name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "tuning", "budget")})
+
+
+def ingredients(cell: Cell, study: Study, *, data: str, code: str, versions: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that can change the result of a cell, by name, so that two of them can be told apart.
+
+    Args:
+        data: Hash of the prepared pixels, classes and split.
+        code: Hash of the drop-in file of the architecture and its helpers.
+        versions: The packages whose arithmetic reaches the result.
+    """
+    shared = {"cell": dataclasses.asdict(cell), "data": data, "recipe_version": RECIPE_VERSION}
+    if cell.loss is None:
+        return shared | {"versions": {name: versions[name] for name in ("numpy", "scikit-image") if name in versions}}
+    trained = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "tuning", "budget")}
+    return shared | trained | {"code": code, "versions": dict(versions)}
+
+
+def digest(value: object) -> str:
+    """sha256 of a JSON-able value, shortened to 16 hexadecimal digits; the same for the same value everywhere."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def work(cell: Cell, study: Study) -> int:
+    """The epochs a cell may need at most: the unit of the progress bar."""
+    if cell.loss is None:
+        return 1
+    return study.budget.epochs * (study.tuning.trials if cell.seed == 0 else 1)

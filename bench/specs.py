@@ -1,0 +1,339 @@
+"""The frozen types everything else passes around; standard library only.
+
+A type here is a plain value: names and numbers that travel to a worker process, into a JSON file and back.
+Objects (networks, arrays, open files) live where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # numpy and torch are named in signatures only; importing this module loads neither
+    import numpy as np
+    import torch
+
+IGNORE = 255
+"""The mask value of a pixel that is neither trained on nor counted."""
+
+Split = Literal["train", "val", "test"]
+Option = str | int | float | bool
+"""What may stand behind a key in `name[key=value]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassSpec:
+    """One class of a data set: its name in reports and its colour in pictures."""
+
+    name: str
+    colour: tuple[int, int, int]  # RGB, 0-255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image with its mask, named but not loaded.
+
+    Attributes:
+        id: Unique within the data set and stable between machines (a stem, not a path).
+        image: Where the image is: a file path, or whatever the data set's `load` understands.
+        mask: Where the mask is, likewise.
+        source: The photograph (slide, patient) this sample stems from; samples of one source never part.
+        split: The official split; None when the data set has none.
+        label: What kind of picture it is, for stratification; None when there is only one kind.
+    """
+
+    id: str
+    image: str
+    mask: str
+    source: str
+    split: Split | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """What a file in `datasets/` defines as `SPEC`.
+
+    Attributes:
+        title: The name shown in reports.
+        classes: Class 0 is the background; a mask holds indices into this tuple, or IGNORE.
+        read: `read(root, **options)` lists the samples; raises DataError on a malformed archive.
+        load: `load(sample)` gives (image uint8 (H, W, 3) RGB, mask uint8 (H, W)).
+        objects: `objects(sample)` lists the annotated objects of a sample, where they are known; JSON-able.
+        generated: True when no files are needed: `read` then ignores `root`.
+        options: The options `read` accepts, with their defaults.
+        pixel_size_um: Edge of a pixel in micrometres; None when unknown.
+    """
+
+    title: str
+    classes: tuple[ClassSpec, ...]
+    read: Callable[..., Sequence[Sample]]
+    load: Callable[[Sample], tuple[np.ndarray, np.ndarray]]
+    licence: str
+    citation: str
+    homepage: str
+    objects: Callable[[Sample], list[dict[str, Any]]] | None = None
+    generated: bool = False
+    options: Mapping[str, Option] = field(default_factory=dict[str, Option])
+    pixel_size_um: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchitectureSpec:
+    """What a file in `architectures/` defines as `SPEC`.
+
+    Attributes:
+        build: `build(channels, classes, **options)` gives a module mapping float (N, channels, H, W) to
+            logits (N, classes, H, W), for H and W that are multiples of `divisor`.
+        divisor: The engine pads inputs to a multiple of this and crops the logits back [pixels].
+        options: The options `build` accepts, with their defaults.
+    """
+
+    title: str
+    family: str
+    citation: str
+    build: Callable[..., torch.nn.Module]
+    divisor: int = 32
+    options: Mapping[str, Option] = field(default_factory=dict[str, Option])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How every network of a study is trained; the same for every cell.
+
+    Attributes:
+        size: Training size (height, width) [pixels]; test scores are at native size all the same.
+        fit: How a native image becomes a training image: `resize` stretches it.
+        batch: Images per optimiser step.
+        augment: A preset of `bench.data.PRESETS`.
+        optimiser: adamw, adam or sgd (momentum 0.9).
+        schedule: cosine (to 1% of the rate), or constant; both after the warm-up.
+        warmup: Share of all steps in which the rate rises linearly, 0 to 0.5.
+        clip: Largest norm of the gradient; None for no clipping.
+        patience: Epochs without a better validation score before training ends; None for never.
+        precision: auto (bf16 where the device computes in it, else fp32), bf16 or fp32.
+        weights: Initial weights of the encoder: none, or imagenet.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
+
+    size: tuple[int, int] = (128, 128)
+    fit: Literal["resize"] = "resize"
+    batch: int = 8
+    augment: str = "light"
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    weight_decay: float = 1e-4
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = 0.1
+    clip: float | None = 1.0
+    patience: int | None = None
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    weights: Literal["none", "imagenet"] = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How the learning rate is found; the same budget for every cell.
+
+    Attributes:
+        lr_range: The lowest and the highest rate, searched on a logarithmic scale.
+        trials: How many rates are tried; 1 tries the geometric middle of the range, untuned.
+        stop: False lets every trial run to its end, however hopeless.
+        grace: Epochs every trial gets before it can be stopped.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
+
+    lr_range: tuple[float, float] = (1e-4, 1e-2)
+    trials: int = 6
+    stop: bool = True
+    grace: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How long one training may last: epochs, and optionally seconds (the earlier ends it)."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
+
+    epochs: int = 20
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A whole matrix: what `bench run matrix` runs.
+
+    Attributes:
+        seeds: Fresh seeds 1..N that retrain the tuned rate; 0 shows the tuned run itself (seed 0) only.
+        folds: 1 uses the data set's own split (fold 0); K > 1 cross-validates by source (folds 1..K).
+        baselines: Names from `bench.baselines.BASELINES` that stand on every leaderboard.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
+
+    name: str
+    title: str = ""
+    datasets: tuple[str, ...] = ("smear",)
+    architectures: tuple[str, ...] = ("unet",)
+    losses: tuple[str, ...] = ("dice+ce",)
+    baselines: tuple[str, ...] = ("all_background", "majority_class", "otsu", "pixel_colour")
+    seeds: int = 0
+    folds: int = 1
+    recipe: Recipe = field(default_factory=Recipe)
+    tuning: Tuning = field(default_factory=Tuning)
+    budget: Budget = field(default_factory=Budget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Cell:
+    """One square of the matrix, by name; hashable, and enough to run it anywhere.
+
+    `loss` is None for a baseline, which has nothing to train.
+    """
+
+    dataset: str
+    architecture: str
+    loss: str | None
+    fold: int = 0
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """The name of the cell in logs and on the command line: `lisc/unet/dice+ce/f0-s0`."""
+        return f"{self.dataset}/{self.architecture}/{self.loss or '-'}/f{self.fold}-s{self.seed}"
+
+
+class Status(StrEnum):
+    """How a cell ended; every ending is a row of the leaderboard."""
+
+    OK = "ok"
+    """Trained and scored. Final."""
+    DIVERGED = "diverged"
+    """Every rate that was tried ended in a loss that is not a number. Final."""
+    FAILED = "failed"
+    """An error was raised; `--retry-failed` runs it again."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """The device or the machine ran out of memory; `--retry-failed` runs it again."""
+    TIMED_OUT = "timed_out"
+    """The cell's time limit passed; `--retry-failed` runs it again."""
+    INTERRUPTED = "interrupted"
+    """Stopped from outside; the next run takes it up by itself."""
+
+
+FINAL = frozenset({Status.OK, Status.DIVERGED})
+
+
+class TrialStatus(StrEnum):
+    """How one trial of a learning rate ended."""
+
+    COMPLETE = "complete"
+    """Ran its whole budget."""
+    STOPPED = "stopped"
+    """Stopped early because earlier trials did better at the same epoch; its value is the one it had reached."""
+    DIVERGED = "diverged"
+    """The loss was not a number; counted as the worst value, 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One line of a training curve."""
+
+    epoch: int  # 1-based
+    loss: float | None  # mean training loss; None when it is not a number
+    value: float | None  # mdice_d_fg on validation at training size
+    seconds: float  # since the training began
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One learning rate, tried."""
+
+    number: int
+    lr: float
+    value: float  # best validation mdice_d_fg, in [0, 1]
+    status: TrialStatus
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCard:
+    """What a record says about the data it was scored on."""
+
+    title: str
+    hash: str
+    classes: tuple[ClassSpec, ...]
+    train: int
+    val: int
+    test: int
+    sources: int
+    licence: str
+    citation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a cell has no score: the phase it was in, and the message."""
+
+    phase: str
+    kind: str
+    message: str
+
+
+SCHEMA = 1
+"""Version of the files below `results/`; another version is refused, never guessed at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything that is kept of one cell, beside its counts and weights.
+
+    Attributes:
+        fingerprint: Hash of `ingredients`: a stored cell stands as long as it is the same.
+        ingredients: All that can change the result, by name; see `bench.plan.ingredients`.
+        lr: The rate it was trained with; None for a baseline, or before one was found.
+        lr_smooth: Top of the smoothed rate curve, which further seeds train with.
+        edge: True when the chosen rate is at an end of the range, so that a better one may lie outside.
+        trials: Every trial of the tuning, whichever seed this is.
+        history: The training curve of the run that was scored.
+        best_epoch: The epoch (1-based) whose weights were scored.
+        params: Trainable numbers in the network; None for a baseline.
+        seconds: Wall time per phase: tune, train, evaluate [s].
+        peak_memory_mb: Largest resident memory of the process, or of the device when there is one [MiB].
+        environment: Versions, device, threads, precision; not part of the fingerprint.
+        counts_hash: sha256 of counts.npz; None when there are no counts.
+    """
+
+    schema: int = SCHEMA
+    study: str
+    cell: Cell
+    fingerprint: str
+    ingredients: Mapping[str, object]
+    status: Status
+    data: DataCard | None = None
+    lr: float | None = None
+    lr_smooth: float | None = None
+    edge: bool = False
+    trials: tuple[Trial, ...] = ()
+    history: tuple[Epoch, ...] = ()
+    best_epoch: int | None = None
+    params: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    peak_memory_mb: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    finished: str = ""  # ISO 8601, UTC
+    counts_hash: str | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where things are on this machine; never part of a result."""
+
+    results: Path
+    data_home: Path
+    catalog: tuple[Path, ...] = ()

@@ -1,0 +1,226 @@
+"""A study from a TOML file, from the built-in ones, and from options; checked once, here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import catalog, names
+from bench.errors import StudyError
+from bench.specs import SCHEMA, Study
+
+STUDIES = Path(__file__).resolve().parent / "studies"
+
+# What a number may be: the check and the published schema both read this table.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "seeds": (0, 100),
+    "folds": (1, 100),
+    "recipe.batch": (1, 4096),
+    "recipe.size": (16, 8192),
+    "recipe.weight_decay": (0.0, 1.0),
+    "recipe.warmup": (0.0, 0.5),
+    "recipe.clip": (1e-6, 1e6),
+    "recipe.patience": (1, 100_000),
+    "tuning.lr_range": (1e-8, 100.0),
+    "tuning.trials": (1, 1000),
+    "tuning.grace": (1, 100_000),
+    "budget.epochs": (1, 100_000),
+    "budget.seconds": (1.0, 1e7),
+}
+
+
+def builtin() -> dict[str, Path]:
+    """The studies that come with the program, by name."""
+    return {path.stem: path for path in sorted(STUDIES.glob("*.toml"))}
+
+
+def load(text: str) -> Study:
+    """The study named on the command line: a file when it exists or ends in .toml, else a built-in one.
+
+    Raises:
+        StudyError: If the file is missing, is not TOML, or says something that is not allowed.
+        NameUnknown: If there is no built-in study of that name.
+    """
+    path = Path(text)
+    if path.suffix != ".toml" and not path.is_file():
+        known = builtin()
+        if text not in known:
+            raise catalog.unknown("study", text, known, "bench list studies")
+        path = known[text]
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"Cannot read the study {path}: {getattr(error, 'strerror', None) or error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path} is not TOML: {error}. See docs/study.schema.json for what a study may say.") from error
+    return parse({"name": path.stem, **values}, where=str(path))
+
+
+def parse(values: Mapping[str, Any], *, where: str) -> Study:
+    """Check the values of a study file; `where` is named in the errors.
+
+    Raises:
+        StudyError: Listing everything that is wrong at once.
+    """
+    import pydantic
+
+    values = dict(values)
+    schema = values.pop("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise StudyError(f"{where} has schema {schema}; this version of bench reads schema {SCHEMA}. Write it anew.")
+    try:
+        study = pydantic.TypeAdapter(Study).validate_python(_square(values))
+    except pydantic.ValidationError as error:
+        problems = "; ".join(f"{_path(e['loc'])}: {e['msg']}" for e in error.errors())
+        raise StudyError(f"{where}: {problems}. See docs/study.schema.json.") from error
+    return check(study, where=where)
+
+
+def check(study: Study, *, where: str) -> Study:
+    """The study itself, if all its numbers are in range and its axes are not empty.
+
+    Raises:
+        StudyError: Everything that is wrong, where, and what is allowed.
+    """
+    problems = [
+        f"{axis} is empty, name at least one (see bench list {axis})"
+        for axis in ("datasets", "architectures", "losses")
+        if not getattr(study, axis)
+    ]
+    problems += [
+        f"{name} is {value:g}, it must lie between {low:g} and {high:g}"
+        for name, (low, high) in BOUNDS.items()
+        for value in _numbers(study, name)
+        if not (math.isfinite(value) and low <= value <= high)
+    ]
+    low, high = study.tuning.lr_range
+    if low > high:
+        problems.append(f"tuning.lr_range is {low:g} to {high:g}, the lower end comes first, as in 1e-4:1e-2")
+    if problems:
+        raise StudyError(f"{where}: {'; '.join(problems)}.")
+    return study
+
+
+def override(study: Study, changes: Mapping[str, object]) -> Study:
+    """A study with options of the command line in place of its own values; None leaves a value as it is.
+
+    Raises:
+        StudyError: If an option cannot be read or is out of range.
+    """
+    values = {name: value for name, value in changes.items() if value is not None}
+    axes = {
+        axis: tuple(name for text in _texts(values[axis]) for name in names.split(text))
+        for axis in ("datasets", "architectures", "losses")
+        if axis in values
+    }
+    recipe = {key: values[key] for key in ("batch", "augment") if key in values}
+    if "size" in values:
+        recipe["size"] = _size(str(values["size"]))
+    tuning = {"trials": values["trials"]} if "trials" in values else {}
+    if "lr_range" in values:
+        tuning["lr_range"] = _range(str(values["lr_range"]))
+    changed = dataclasses.replace(
+        study,
+        **axes,
+        **{key: values[key] for key in ("seeds", "folds") if key in values},
+        recipe=dataclasses.replace(study.recipe, **recipe),
+        tuning=dataclasses.replace(study.tuning, **tuning),
+        budget=dataclasses.replace(study.budget, **({"epochs": values["epochs"]} if "epochs" in values else {})),
+    )
+    return check(changed, where="the command line")
+
+
+def folder_name(name: str) -> str:
+    """A study's name, if it can name a folder.
+
+    Raises:
+        StudyError: If it holds anything but letters, digits, dot, dash and underscore.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
+        raise StudyError(f"The study name {name!r} cannot name a folder. Use letters, digits, '.', '-' and '_'.")
+    return name
+
+
+def dump(study: Study) -> str:
+    """The study as TOML, every value written out; `load` reads it back to the same study."""
+    values = dataclasses.asdict(study)
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    plain = {key: value for key, value in values.items() if key not in tables}
+    lines = [f"schema = {SCHEMA}", *_assignments(plain)]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *_assignments(table)]
+    return "\n".join(lines) + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a study file, as published in docs/study.schema.json."""
+    import pydantic
+
+    document = pydantic.TypeAdapter(Study).json_schema()
+    document["title"] = "cytobench study"
+    document["properties"]["schema"] = {"const": SCHEMA, "description": "Version of the format."}
+    document["required"] = []  # a file may leave out everything, its own name included
+    for name, (low, high) in BOUNDS.items():
+        table, _, key = name.rpartition(".")
+        owner = document["$defs"][table.capitalize()] if table else document
+        target = owner["properties"][key]
+        for option in target.get("anyOf", [target]):
+            for number in option.get("prefixItems", [option]):
+                if number.get("type") in ("integer", "number"):
+                    number |= {"minimum": low, "maximum": high}
+    size = document["$defs"]["Recipe"]["properties"]["size"]
+    pair = {key: size.pop(key) for key in ("type", "prefixItems", "minItems", "maxItems")}
+    low, high = BOUNDS["recipe.size"]
+    size["anyOf"] = [{"type": "integer", "minimum": low, "maximum": high}, pair]
+    return document
+
+
+def _square(values: dict[str, Any]) -> dict[str, Any]:
+    """`size = 128` is short for `size = [128, 128]`."""
+    recipe = values.get("recipe")
+    if isinstance(recipe, dict) and type(recipe.get("size")) is int:
+        return values | {"recipe": recipe | {"size": (recipe["size"], recipe["size"])}}
+    return values
+
+
+def _numbers(study: Study, name: str) -> list[float]:
+    value: Any = study
+    for part in name.split("."):
+        value = getattr(value, part)
+    if value is None:
+        return []
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+        raise StudyError(f"--size {text}: write one number or HEIGHTxWIDTH, as 128 or 288x384.")
+    return int(parts[0]), int(parts[-1])
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise StudyError(f"--lr-range {text}: write LOW:HIGH, as 1e-5:1e-1.") from None
+    return low, high
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "the study"
+
+
+def _assignments(table: Mapping[str, Any]) -> list[str]:
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value is not None]
+    return [line.replace("\x7f", "\\u007f") for line in lines]  # the one character JSON may leave bare and TOML may not

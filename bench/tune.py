@@ -1,0 +1,170 @@
+"""The learning rate of a cell, found by Optuna on validation scores; the only module that imports optuna.
+
+Trials run one after another: three anchors spread over the range, then a Gaussian process proposes. A trial that falls
+behind the median of the earlier ones at the same epoch is stopped and told with the value it had reached, so that the
+process still learns from it, but it is never chosen (docs/adr/0004).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from bench.specs import Epoch, Trial, TrialStatus, Tuning
+
+ANCHORS = 3
+"""Rates tried before the process proposes: at 1/6, 3/6 and 5/6 of the range, the middle first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one trial came to: the best validation value in [0, 1], and how it ended."""
+
+    value: float
+    status: TrialStatus
+    epochs: int
+    seconds: float
+
+
+Try = Callable[[int, float, Callable[[Epoch], bool]], Outcome]
+"""Given the trial's number, its rate, and a watch that says when to stop: trains and reports."""
+
+
+def tune(tuning: Tuning, attempt: Try, *, journal: Path, fingerprint: str) -> tuple[Trial, ...]:
+    """Run the trials that the journal does not hold yet; return all of them, in order.
+
+    Every proposal depends on the fingerprint and the trials before it alone, so that a tuning which was interrupted
+    asks the same rates as one that was not. A journal of another fingerprint is thrown away.
+    """
+    study = _open(journal, fingerprint)
+    _repeat_unfinished(study)
+    while (number := len(_finished(study))) < tuning.trials:
+        study.sampler = _sampler(f"{fingerprint}/{number}")
+        if number < ANCHORS and not _waiting(study):
+            study.enqueue_trial({"lr": anchors(tuning)[number]})
+        trial = study.ask()
+        lr = trial.suggest_float("lr", *tuning.lr_range, log=True)
+
+        def watch(epoch: Epoch, trial: optuna.Trial = trial) -> bool:
+            trial.report(epoch.value or 0.0, epoch.epoch)
+            return tuning.stop and epoch.epoch >= tuning.grace and _behind(study, epoch)
+
+        outcome = attempt(number, lr, watch)
+        trial.set_user_attr("status", str(outcome.status))
+        trial.set_user_attr("epochs", outcome.epochs)
+        trial.set_user_attr("seconds", outcome.seconds)
+        study.tell(trial, outcome.value)
+    return tuple(_trial(number, frozen) for number, frozen in enumerate(_finished(study)))
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The trial with the highest value among those that ran to their end; None when all diverged."""
+    complete = [trial for trial in trials if trial.status is TrialStatus.COMPLETE]
+    return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
+
+
+def smooth_peak(trials: Sequence[Trial]) -> float | None:
+    """The rate at the top of a smoothed curve of value against log rate, between the lowest and highest rate that worked.
+
+    A Gaussian process with a length scale of half a decade and noise of 0.02, the spread of seeds near a peak; the
+    luckiest trial at the edge of stability is pulled towards its neighbours. None when every trial diverged.
+    """
+    from scipy.interpolate import RBFInterpolator
+
+    tried = [trial for trial in trials if trial.status is not TrialStatus.DIVERGED]
+    if not tried:
+        return None
+    at = np.array([[math.log10(trial.lr)] for trial in tried])
+    values = np.array([trial.value for trial in tried])
+    if len(tried) == 1 or np.ptp(at) < 1e-9:
+        return tried[0].lr
+    variance = max(float(values.var()), 1e-6)
+    curve = RBFInterpolator(
+        at, values - values.mean(), kernel="gaussian", epsilon=math.sqrt(0.5) / 0.5, smoothing=0.02**2 / variance, degree=-1
+    )
+    grid = np.linspace(at.min(), at.max(), 401)[:, None]
+    return float(10 ** grid[int(curve(grid).argmax()), 0])
+
+
+def at_edge(lr: float, tuning: Tuning) -> bool:
+    """Whether a rate is within a twentieth of the range from either end, so that a better one may lie outside."""
+    low, high = (math.log(end) for end in tuning.lr_range)
+    return high > low and not 0.05 <= (math.log(lr) - low) / (high - low) <= 0.95
+
+
+def anchors(tuning: Tuning) -> list[float]:
+    """The first rates: the geometric middle of the range, then the middles of its lower and upper third."""
+    low, high = (math.log(end) for end in tuning.lr_range)
+    return [math.exp(low + (high - low) * share) for share in (1 / 2, 1 / 6, 5 / 6)]
+
+
+def _behind(study: optuna.Study, epoch: Epoch) -> bool:
+    """Whether a trial's value is below the median of earlier trials at the same epoch, two at least."""
+    rivals = [
+        trial.intermediate_values[epoch.epoch]
+        for trial in _finished(study)
+        if epoch.epoch in trial.intermediate_values
+    ]
+    return len(rivals) >= 2 and (epoch.value or 0.0) < float(np.median(rivals))
+
+
+def _open(journal: Path, fingerprint: str) -> optuna.Study:
+    """The study of a journal file; half a line that a kill left at its end is cut off."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    if journal.is_file():
+        content = journal.read_bytes()
+        journal.write_bytes(content[: content.rfind(b"\n") + 1])
+    study = _create(journal)
+    if study.user_attrs.get("fingerprint", fingerprint) != fingerprint:
+        journal.unlink()
+        study = _create(journal)
+    study.set_user_attr("fingerprint", fingerprint)
+    return study
+
+
+def _create(journal: Path) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    return optuna.create_study(study_name="lr", storage=storage, direction="maximize", load_if_exists=True)
+
+
+def _sampler(seed: str) -> optuna.samplers.BaseSampler:
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.GPSampler(seed=number, n_startup_trials=ANCHORS)
+
+
+def _repeat_unfinished(study: optuna.Study) -> None:
+    """Trials that a kill left running are given up, and their rates asked again."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        if "lr" in trial.params:
+            study.enqueue_trial({"lr": trial.params["lr"]})
+
+
+def _waiting(study: optuna.Study) -> bool:
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
+def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _trial(number: int, frozen: optuna.trial.FrozenTrial) -> Trial:
+    return Trial(
+        number=number,
+        lr=frozen.params["lr"],
+        value=frozen.value or 0.0,
+        status=TrialStatus(frozen.user_attrs["status"]),
+        epochs=frozen.user_attrs["epochs"],
+        seconds=frozen.user_attrs["seconds"],
+    )

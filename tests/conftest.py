@@ -1,0 +1,16 @@
+"""Before anything of ours is imported: one thread per process, and the tests' own catalogue beside the real one."""
+
+import os
+from pathlib import Path
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+os.environ["BENCH_PATH"] = str(Path(__file__).parent / "catalog")
+os.environ.pop("BENCH_DATA", None)
+
+import pytest  # noqa: E402 - after the environment is set
+
+
+@pytest.fixture(scope="session")
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder of prepared data for the whole run, so that nothing is prepared twice."""
+    return tmp_path_factory.mktemp("data-home")

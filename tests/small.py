@@ -1,0 +1,48 @@
+"""The smallest real study: generated pictures, three convolutions, a second per cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from bench import run
+from bench.cell import Event, Job
+from bench.specs import Budget, Place, Record, Recipe, Study, Tuning
+from bench.store import records
+
+SMEAR = "smear[size=64,test=4,train=6,val=3]"
+
+
+def study(**changes: object) -> Study:
+    """A study of one data set, one network, one loss and one baseline; fields can be replaced."""
+    base = Study(
+        name="small",
+        datasets=(SMEAR,),
+        architectures=("tiny",),
+        losses=("ce",),
+        baselines=("all_background",),
+        recipe=Recipe(size=(32, 32), batch=3, precision="fp32"),
+        tuning=Tuning(lr_range=(1e-3, 1e-1), trials=2),
+        budget=Budget(epochs=2),
+    )
+    return replace(base, **changes)  # ty: ignore[invalid-argument-type]
+
+
+def place(folder: Path, data_home: Path) -> Place:
+    """Results below a folder of the test's own."""
+    return Place(results=folder / "results", data_home=data_home)
+
+
+def execute(wanted: Study, where: Place, *, workers: int = 0, retry_failed: bool = False) -> list[Event]:
+    """Run what is pending of a study, in this process unless workers are asked for; return what was told."""
+    events: list[Event] = []
+    todo = run.pending(run.survey(wanted, where), retry_failed=retry_failed)
+    job: Job = run.job(wanted, where, "cpu", max(workers, 1))
+    job = replace(job, threads=1)
+    run.run_study(job, todo, count=workers, on_event=events.append)
+    return events
+
+
+def stored(wanted: Study, where: Place) -> dict[str, Record]:
+    """All records of a study, by the key of their cell."""
+    return {record.cell.key: record for record in records(where.results / wanted.name)}

@@ -1,0 +1,116 @@
+"""Data flows one way: who may import whom, and what stays out of the light half of the program."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
+NEEDS_TORCH = {"cell", "data", "estimate", "evaluate", "train", "tune"}
+
+# Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
+LAYERS = [
+    {"specs", "errors"},
+    {"names"},
+    {"catalog", "datasets", "architectures"},
+    {"metrics", "losses", "plan", "study", "split", "baselines"},
+    {"store", "statistics", "workers"},
+    {"archive", "leaderboard"},
+    {"prepare", "figures", "svg", "pictures"},
+    {"data", "listing", "report"},
+    {"train"},
+    {"tune", "evaluate"},
+    {"cell"},
+    {"estimate"},
+    {"run"},
+    {"cli_screen"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {module: level for level, layer in enumerate(LAYERS) for module in layer}
+MODULES = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if path.stem != "__init__")
+DROP_INS = sorted(path for kind in ("datasets", "architectures") for path in (ROOT / kind).glob("*.py"))
+
+
+def imports(path: Path, *, top: bool) -> set[str]:
+    """Dotted names that a file imports, at the top of the module only or anywhere; type-only imports left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for node in ast.walk(block)
+    }
+    found: set[str] = set()
+    for node in tree.body if top else ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ours(names: set[str]) -> set[str]:
+    """The engine modules among imported names."""
+    return {name.split(".")[1] for name in names if name.startswith("bench.") and name.split(".")[1] in LEVEL}
+
+
+def test_every_engine_module_has_its_layer():
+    assert sorted(LEVEL) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_layers_above_it(module: str):
+    upward = {name for name in ours(imports(ROOT / "bench" / f"{module}.py", top=False)) if LEVEL[name] > LEVEL[module]}
+
+    # the catalogue opens drop-in files, which its own two packages find
+    assert set() == upward
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - NEEDS_TORCH))
+def test_a_light_module_imports_no_heavy_library_at_its_top(module: str):
+    top = {name.split(".")[0] for name in imports(ROOT / "bench" / f"{module}.py", top=True)}
+
+    assert set() == top & HEAVY
+
+
+def test_only_tune_imports_optuna_and_only_the_engine_prints():
+    for module in set(MODULES) - {"tune"}:
+        assert not any(n.startswith("optuna") for n in imports(ROOT / "bench" / f"{module}.py", top=False)), module
+    for module in MODULES:
+        calls = ast.walk(ast.parse((ROOT / "bench" / f"{module}.py").read_text(encoding="utf-8")))
+        assert not any(isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "print" for n in calls)
+
+
+@pytest.mark.parametrize("path", DROP_INS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_drop_in_file_imports_specs_and_errors_of_ours_and_nothing_heavy_at_its_top(path: Path):
+    assert ours(imports(path, top=False)) <= {"specs", "errors"}
+    if path.name != "_blocks.py":  # shared torch modules, imported inside build functions
+        assert {name.split(".")[0] for name in imports(path, top=True)} & HEAVY == set()
+
+
+@pytest.mark.parametrize("kind", ["datasets", "architectures"])
+def test_a_drop_in_folder_has_no_init_file(kind: str):
+    assert not (ROOT / kind / "__init__.py").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["--help"], ["list"], ["run", "matrix", "--help"], ["list", "architectures"]], ids=" ".join
+)
+def test_help_and_list_do_not_import_torch_or_other_heavy_libraries(command: list[str]):
+    code = (
+        "import sys\nfrom bench.cli import app\n"
+        f"try: app({command!r})\nexcept SystemExit as error: assert not error.code, error.code\n"
+        f"loaded = {HEAVY | {'pandas', 'matplotlib', 'seaborn', 'scipy', 'skimage', 'pydantic_core'}!r} & set(sys.modules)\n"
+        "assert not loaded - {'pydantic_core'}, loaded\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (result.returncode, result.stderr)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench import tune
+from bench.specs import Epoch, Trial, TrialStatus, Tuning
+
+TUNING = Tuning(lr_range=(1e-4, 1e-1), trials=6, grace=2)
+
+
+def bump(lr: float) -> float:
+    """A made-up score: a peak at 3e-3, lower by half a decade away."""
+    return 0.9 * math.exp(-((math.log10(lr / 3e-3)) ** 2))
+
+
+def attempt(epochs: int = 4, asked: list[float] | None = None, die_at: int | None = None):
+    """Trials whose curve rises to `bump(lr)`; optionally the process dies in one of them."""
+
+    def run(number: int, lr: float, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+        if asked is not None:
+            asked.append(lr)
+        for epoch in range(1, epochs + 1):
+            value = bump(lr) * epoch / epochs
+            if number == die_at and epoch == 3:
+                raise KeyboardInterrupt
+            if watch(Epoch(epoch=epoch, loss=1.0, value=value, seconds=float(epoch))):
+                return tune.Outcome(value=value, status=TrialStatus.STOPPED, epochs=epoch, seconds=float(epoch))
+        return tune.Outcome(value=value, status=TrialStatus.COMPLETE, epochs=epochs, seconds=float(epochs))
+
+    return run
+
+
+def test_the_peak_is_found_and_every_trial_is_returned(tmp_path: Path):
+    trials = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+    found = tune.best(trials)
+
+    assert list(range(6)) == [trial.number for trial in trials]
+    assert found is not None
+    assert 1e-3 < found.lr < 1e-2
+
+
+def test_the_first_rates_are_the_anchors_within_the_range(tmp_path: Path):
+    trials = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+
+    assert pytest.approx([10**-2.5, 10**-3.5, 10**-1.5]) == [trial.lr for trial in trials[:3]]
+
+
+def test_a_hopeless_trial_is_stopped_after_its_grace_and_is_never_the_best(tmp_path: Path):
+    trials = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+    stopped = [trial for trial in trials if trial.status is TrialStatus.STOPPED]
+    found = tune.best(trials)
+
+    assert stopped
+    assert all(trial.epochs >= TUNING.grace for trial in stopped)
+    assert any(trial.epochs < 4 for trial in stopped)
+    assert found not in stopped
+
+
+def test_without_stopping_every_trial_runs_to_its_end(tmp_path: Path):
+    patient = Tuning(lr_range=(1e-4, 1e-1), trials=5, stop=False)
+    trials = tune.tune(patient, attempt(), journal=tmp_path / "journal", fingerprint="a")
+
+    assert {TrialStatus.COMPLETE} == {trial.status for trial in trials}
+
+
+def test_a_finished_tuning_asks_nothing_again(tmp_path: Path):
+    first = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+    asked: list[float] = []
+    second = tune.tune(TUNING, attempt(asked=asked), journal=tmp_path / "journal", fingerprint="a")
+
+    assert ([], first) == (asked, second)
+
+
+@pytest.mark.parametrize("die_at", [0, 1, 3, 5])
+def test_an_interrupted_tuning_asks_the_same_rates_as_one_that_was_not(tmp_path: Path, die_at: int):
+    undisturbed = tune.tune(TUNING, attempt(), journal=tmp_path / "one", fingerprint="a")
+    with pytest.raises(KeyboardInterrupt):
+        tune.tune(TUNING, attempt(die_at=die_at), journal=tmp_path / "two", fingerprint="a")
+    with (tmp_path / "two").open("ab") as journal:
+        journal.write(b'{"op_code": 5, "half a li')  # what a kill in the middle of a write leaves
+    resumed = tune.tune(TUNING, attempt(), journal=tmp_path / "two", fingerprint="a")
+
+    assert undisturbed == resumed
+
+
+def test_a_journal_of_other_ingredients_is_thrown_away(tmp_path: Path):
+    tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+    asked: list[float] = []
+    tune.tune(TUNING, attempt(asked=asked), journal=tmp_path / "journal", fingerprint="b")
+
+    assert 6 == len(asked)
+
+
+def trial(number: int, lr: float, value: float, status: TrialStatus = TrialStatus.COMPLETE) -> Trial:
+    return Trial(number=number, lr=lr, value=value, status=status, epochs=1, seconds=1.0)
+
+
+def test_all_diverged_means_no_best_and_no_peak():
+    trials = [trial(0, 1e-2, 0.0, TrialStatus.DIVERGED)]
+
+    assert (None, None) == (tune.best(trials), tune.smooth_peak(trials))
+
+
+def test_the_smoothed_peak_is_pulled_away_from_a_lucky_outlier():
+    smooth = [trial(n, 10 ** (-4 + n / 3), bump(10 ** (-4 + n / 3))) for n in range(10)]
+    lucky = [*smooth[:7], trial(7, smooth[7].lr, 0.91), *smooth[8:]]
+    best, peak = tune.best(lucky), tune.smooth_peak(lucky)
+
+    assert best is not None
+    assert best.lr == smooth[7].lr
+    assert peak is not None
+    assert abs(math.log10(peak / 3e-3)) < abs(math.log10(best.lr / 3e-3))
+
+
+def test_a_rate_near_either_end_of_the_range_is_at_the_edge():
+    assert [True, False, True] == [tune.at_edge(lr, TUNING) for lr in (1.1e-4, 3e-3, 9e-2)]
