@@ -25,7 +25,7 @@ def build(architecture: str, *, channels: int, classes: int, encoder: str, **opt
     except (KeyError, ValueError, RuntimeError) as error:
         message = str(error).splitlines()[0][:200]
         raise NameUnknown(
-            f"{architecture}[encoder={encoder}] cannot be built: {message}. Name an encoder of "
+            f"{architecture}[encoder={encoder}] cannot be built: {message}. Check its options; an encoder is one of "
             "segmentation-models-pytorch (resnet34), or one of timm after tu- (tu-convnextv2_tiny)."
         ) from error
 

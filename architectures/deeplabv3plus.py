@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.specs import ArchitectureSpec
 
 from ._smp import build as _build
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256):
+
+def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256) -> nn.Module:
     """DeepLabV3+ with any encoder; `decoder` channels in the pooling module."""
     return _build("deeplabv3plus", channels=channels, classes=classes, encoder=encoder, decoder_channels=decoder)
 

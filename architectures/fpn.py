@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.specs import ArchitectureSpec
 
 from ._smp import build as _build
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def build(channels: int, classes: int, encoder: str = "resnet34", pyramid: int = 256, decoder: int = 128):
-    """Feature pyramid network; `pyramid` channels per level, `decoder` channels in the merged map."""
+
+def build(channels: int, classes: int, encoder: str = "resnet34", pyramid: int = 256, decoder: int = 128) -> nn.Module:
+    """Feature pyramid network; `pyramid` channels per level, `decoder` channels in the merged map, a multiple of 32."""
     return _build(
         "fpn",
         channels=channels,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.specs import ArchitectureSpec
 
 from ._smp import build as _build
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def build(channels: int, classes: int, encoder: str = "resnet34"):
+
+def build(channels: int, classes: int, encoder: str = "resnet34") -> nn.Module:
     """LinkNet with any encoder."""
     return _build("linknet", channels=channels, classes=classes, encoder=encoder)
 

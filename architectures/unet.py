@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.specs import ArchitectureSpec
 
 from ._smp import build as _build
 from ._smp import pyramid
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256):
+
+def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256) -> nn.Module:
     """U-Net with any encoder; `decoder` is the width of its deepest decoder level."""
     return _build(
         "unet", channels=channels, classes=classes, encoder=encoder, decoder_channels=pyramid(decoder)

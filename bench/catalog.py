@@ -99,7 +99,11 @@ def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
 def is_folder(name: str) -> bool:
     """Whether a data-set name is the path of an existing folder rather than a catalogue name."""
     looks_like_path = "/" in name or os.sep in name or name in (".", "..")
-    return Path(name).is_dir() and (looks_like_path or names.parse(name)[0] not in entries("datasets"))
+    try:
+        exists = Path(name).is_dir()
+    except OSError:  # too long to be a path, or in a folder that may not be read
+        return False
+    return exists and (looks_like_path or names.parse(name)[0] not in entries("datasets"))
 
 
 def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnknown:

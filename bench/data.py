@@ -11,45 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.catalog import unknown
+from bench.presets import Augment
 from bench.specs import IGNORE
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, for every network alike
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augment:
-    """What may happen to a training pair; each amount is drawn per sample, uniformly.
-
-    Attributes:
-        mirror: All eight flips and quarter turns (only the four flips when the picture is not square).
-        turn: Largest rotation either way [degrees].
-        zoom: Largest factor of enlargement or reduction.
-        colour: Largest relative change of brightness, contrast and saturation.
-    """
-
-    mirror: bool = False
-    turn: float = 0.0
-    zoom: float = 1.0
-    colour: float = 0.0
-
-
-PRESETS: dict[str, Augment] = {
-    "none": Augment(),
-    "light": Augment(mirror=True),
-    "standard": Augment(mirror=True, turn=20.0, zoom=1.25, colour=0.2),
-}
-
-
-def preset(name: str) -> Augment:
-    """The augmentation of that name.
-
-    Raises:
-        NameUnknown: If there is none.
-    """
-    if name not in PRESETS:
-        raise unknown("augmentation", name, PRESETS, "docs/study.schema.json")
-    return PRESETS[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +36,8 @@ def resident(images: np.ndarray, masks: np.ndarray, positions: Sequence[int], de
 def normalise(images: Tensor) -> Tensor:
     """uint8 (N, H, W, 3) to float32 (N, 3, H, W) in channels_last, ImageNet's mean 0 and deviation 1."""
     mean, std = (torch.tensor(values, device=images.device) * 255 for values in (MEAN, STD))
-    return ((images - mean) / std).permute(0, 3, 1, 2)
+    scaled = ((images - mean) / std).permute(0, 3, 1, 2)
+    return scaled.contiguous(memory_format=torch.channels_last)  # a copy only where mirroring left another layout
 
 
 def ordered(pairs: Resident, batch: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -255,11 +255,13 @@ def draw_sweeps(info: Sequence[Sweep], title: str) -> Figure:
     lines = math.ceil(len(panels) / columns)
     figure = svg.blank(max(7.2, min(11.0, 4.2 * columns)), 1.7 * lines + 0.8)
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    rates = [trial.lr for sweep in info for trial in sweep.trials]
     for place, (name, inside) in enumerate(panels.items()):
         axes = grid[place // columns][place % columns]
         axes.set_title(name)
         svg.logarithmic(axes, "x")
-        axes.margins(0.1, 0.16)
+        axes.set_xlim(min(rates) / 1.5, max(rates) * 1.5)
+        axes.margins(y=0.16)
         axes.tick_params(labelbottom=place + columns >= len(panels))
         for sweep in inside:
             _draw_sweep(axes, sweep, style[sweep.loss]["color"])

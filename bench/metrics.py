@@ -165,7 +165,7 @@ DEFAULT = Profile(
             compute=pixel_accuracy,
         ),
         "background_share": Metric(
-            title="pixel accuracy of all-background",
+            title="background share",
             definition="What pixel_acc would be if every pixel were called background.",
             compute=background_share,
         ),

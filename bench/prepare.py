@@ -263,8 +263,8 @@ def _decoded(spec: DatasetSpec, samples: Sequence[Sample]) -> Iterator[tuple[np.
 def _entry(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int, offset: int) -> Entry:
     if image.dtype != np.uint8 or mask.dtype != np.uint8 or mask.ndim != 2 or image.shape != (*mask.shape, 3):
         raise DataError(
-            f"{sample.image} was loaded as {image.dtype} {image.shape} with a mask {mask.dtype} {mask.shape}; it must be "
-            "uint8 (H, W, 3) with uint8 (H, W). Mend `load` of the data set."
+            f"{sample.image} was loaded as {image.dtype} {image.shape} with a mask {mask.dtype} {mask.shape}; it must "
+            "be uint8 (H, W, 3) with uint8 (H, W). Mend `load` of the data set."
         )
     strange = (mask >= classes) & (mask != IGNORE)
     if strange.any():
@@ -324,5 +324,6 @@ def _description(spec: DatasetSpec) -> str:
     if spec.pixel_size_um is not None:
         lines.append(f"pixel_size_um = {spec.pixel_size_um}")
     for value, entry in enumerate(spec.classes):
-        lines += ["", "[[classes]]", f"name = {json.dumps(entry.name, ensure_ascii=False)}", f"colour = {list(entry.colour)}", f"value = {value}"]
+        lines += ["", "[[classes]]", f"name = {json.dumps(entry.name, ensure_ascii=False)}"]
+        lines += [f"colour = {list(entry.colour)}", f"value = {value}"]
     return "\n".join(lines) + "\n"

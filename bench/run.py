@@ -18,6 +18,7 @@ from bench.baselines import BASELINES
 from bench.catalog import unknown
 from bench.errors import DataError
 from bench.prepare import Prepared, open_prepared
+from bench.presets import preset
 from bench.specs import FINAL, Cell, Failure, Place, Record, Status, Study
 from bench.store import Store, check_room, write_bytes
 
@@ -56,12 +57,13 @@ def resolve(study: Study) -> Study:
     """The study with every name checked and spelled in its one way.
 
     Raises:
-        NameUnknown: If a data set, architecture, loss or baseline does not exist.
+        NameUnknown: If a data set, architecture, loss, baseline or augmentation does not exist.
     """
     for name in study.datasets:
         catalog.dataset(name)
     for name in study.architectures:
         catalog.architecture(name)
+    preset(study.recipe.augment)
     for name in study.baselines:
         if name not in BASELINES:
             raise unknown("baseline", name, BASELINES, "bench list architectures")

@@ -108,14 +108,13 @@ class Recipe:
         size: Training size (height, width) [pixels]; test scores are at native size all the same.
         fit: How a native image becomes a training image: `resize` stretches it.
         batch: Images per optimiser step.
-        augment: A preset of `bench.data.PRESETS`.
+        augment: A preset of `bench.presets.PRESETS`.
         optimiser: adamw, adam or sgd (momentum 0.9).
         schedule: cosine (to 1% of the rate), or constant; both after the warm-up.
         warmup: Share of all steps in which the rate rises linearly, 0 to 0.5.
         clip: Largest norm of the gradient; None for no clipping.
         patience: Epochs without a better validation score before training ends; None for never.
         precision: auto (bf16 where the device computes in it, else fp32), bf16 or fp32.
-        weights: Initial weights of the encoder: none, or imagenet.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
@@ -131,7 +130,6 @@ class Recipe:
     clip: float | None = 1.0
     patience: int | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    weights: Literal["none", "imagenet"] = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

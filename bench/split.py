@@ -42,8 +42,8 @@ def assign(samples: Sequence[Sample], fold: int = 0, folds: int = 1) -> dict[str
     for name in ("train", "val", "test"):
         if name not in split.values():
             raise DataError(
-                f"The {name} split of fold {fold} would be empty: there are {len(labels)} sources. At least {max(3, folds)} "
-                "are needed, and one in the training split to spare for validation."
+                f"The {name} split of fold {fold} would be empty: there are {len(labels)} sources. "
+                f"At least {max(3, folds)} are needed, and one in the training split to spare for validation."
             )
     return {sample.id: split[sample.source] for sample in samples}
 

@@ -91,7 +91,7 @@ class Store:
         path = self.cell(cell) / "counts.npz"
         arrays = read_arrays(path)
         if not {"ids", "counts"} <= arrays.keys():
-            raise StoreError(f"{path} holds {sorted(arrays)} in place of ids and counts. Run the study again to write it anew.")
+            raise StoreError(f"{path} holds {sorted(arrays)}, not ids and counts. Run the study again to write it anew.")
         return [str(name) for name in arrays["ids"]], arrays["counts"]
 
 
@@ -142,7 +142,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is damaged, or not one of ours"
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is damaged or not one of ours"
         raise StoreError(f"{path} cannot be read: {reason}. Run the study again to write it anew.") from error
 
 

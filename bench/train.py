@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import metrics
-from bench.data import Resident, ordered, preset, shuffled
+from bench.data import Resident, ordered, shuffled
 from bench.losses import Loss
+from bench.presets import preset
 from bench.specs import IGNORE, Budget, Epoch, Recipe, TrialStatus
 
 Watch = Callable[[Epoch], bool]

@@ -60,8 +60,9 @@ def opened(path: Path) -> Image.Image:
         DataError: If the file cannot be decoded or has more than 8 bits per channel.
     """
     try:
-        image = Image.open(path)
-        image.load()
+        with path.open("rb") as file:
+            image = Image.open(file)
+            image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}. Replace the file, or remove it and its partner.") from error
     if image.mode.startswith(("I", "F")):

@@ -136,6 +136,12 @@ def _discovered(samples: list[Sample]) -> list[tuple[int, ClassSpec]]:
                 f"{sample.mask} brings the masks to more than {MOST_CLASSES} values: {sorted(values)[:8]} .. "
                 "Masks hold two values or small integers (a JPEG mask does not); else describe them in dataset.toml."
             )
+    blurred = next((sample.mask for sample in samples if Path(sample.mask).suffix.lower() in (".jpg", ".jpeg")), None)
+    if blurred is not None and len(values) != 2:
+        raise DataError(
+            f"{blurred} is a JPEG, which holds other values than were drawn: {sorted(values)[:8]} .. "
+            "Save the masks as png, bmp or tif, in which every pixel stays as it is."
+        )
     if len(values) == 2:
         low, high = sorted(values)
         return [(low, _class("background", 0)), (high, _class("foreground", 1))]
@@ -160,9 +166,22 @@ def _declared(classes: Any, root: Path) -> list[tuple[int | None, ClassSpec]]:
             raise DataError(f"{where}: the value of {entry['name']!r} is {value!r}; it must be an integer from 0 to 255.")
         value = index if value is None and "colour" not in entry else value
         table.append((value, ClassSpec(name=entry["name"], colour=tuple(colour))))
-    if len(table) < 2:
-        raise DataError(f"{where} names {len(table)} class; at least background and one more are needed.")
+    _check_distinct(table, where)
     return table
+
+
+def _check_distinct(table: list[tuple[int | None, ClassSpec]], where: Path) -> None:
+    """Refuse too few classes, too many, and two that cannot be told apart."""
+    if not 2 <= len(table) <= MOST_CLASSES:
+        raise DataError(f"{where} names {len(table)} classes; 2 (background and one more) to {MOST_CLASSES} are allowed.")
+    seen: dict[object, str] = {}
+    for value, spec in table:
+        if spec.name in seen.values():
+            raise DataError(f"{where}: two classes are named {spec.name!r}. Give each a name of its own.")
+        key = spec.colour if value is None else value
+        if key in seen:
+            raise DataError(f"{where}: {seen[key]!r} and {spec.name!r} share the value or colour {key}. Change one of them.")
+        seen[key] = spec.name
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.prepare import Prepared
+
 Truth = dict[str, tuple[np.ndarray, np.ndarray]]
 """Sample id to image uint8 (H, W, 3) and mask uint8 (H, W)."""
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 30), classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """An image uint8 (H, W, 3) and its mask uint8 (H, W): rectangles of every class, each darker than the last, and noise.
+    """An image uint8 (H, W, 3) and its mask uint8 (H, W): a rectangle of every class, each darker, and noise.
 
     Args:
         seed: Equal seeds give equal pictures.
@@ -87,3 +89,13 @@ def folder(
 def zipped(root: Path) -> Path:
     """A folder as a zip beside it."""
     return Path(shutil.make_archive(str(root), "zip", root))
+
+
+def check(prepared: Prepared, truth: Truth) -> None:
+    """A prepared data set holds, pixel by pixel, what was written."""
+    assert truth.keys() == {entry.sample.id for entry in prepared.index.entries}
+    for entry in prepared.index.entries:
+        image, mask = prepared.native(entry)
+        np.testing.assert_array_equal(truth[entry.sample.id][0], image)
+        np.testing.assert_array_equal(truth[entry.sample.id][1], mask)
+        assert np.bincount(mask.ravel(), minlength=len(prepared.classes)).tolist() == list(entry.pixels)

@@ -18,7 +18,7 @@ LAYERS = [
     {"specs", "errors"},
     {"names"},
     {"catalog", "datasets", "architectures"},
-    {"metrics", "losses", "plan", "study", "split", "baselines"},
+    {"metrics", "losses", "plan", "study", "split", "baselines", "presets"},
     {"store", "statistics", "workers"},
     {"archive", "leaderboard"},
     {"prepare", "figures", "svg", "pictures"},

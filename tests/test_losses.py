@@ -17,7 +17,16 @@ from bench import losses
 from bench.errors import NameUnknown
 from bench.specs import IGNORE
 
-EXPRESSIONS = ("ce", "dice", "jaccard", "focal", "focal[gamma=0.5]", "tversky", "tversky[alpha=0,beta=1]", "0.7*focal+dice")
+EXPRESSIONS = (
+    "ce",
+    "dice",
+    "jaccard",
+    "focal",
+    "focal[gamma=0.5]",
+    "tversky",
+    "tversky[alpha=0,beta=1]",
+    "0.7*focal+dice",
+)
 CLASSES = 4
 
 
@@ -119,7 +128,9 @@ def test_a_sum_weighs_its_terms() -> None:
 def test_cross_entropy_is_that_of_torch(ignored: float) -> None:
     logits, target = batch(ignored=ignored)
 
-    torch.testing.assert_close(functional.cross_entropy(logits, target, ignore_index=IGNORE), losses.cross_entropy(logits, target))
+    torch.testing.assert_close(
+        functional.cross_entropy(logits, target, ignore_index=IGNORE), losses.cross_entropy(logits, target)
+    )
 
 
 @pytest.mark.parametrize("ignored", [0.0, 0.3])
@@ -151,8 +162,12 @@ def test_focal_is_the_softmax_form_of_smp(gamma: float) -> None:
     # smp.FocalLoss itself takes each class against the rest with a sigmoid: another function of the same logits.
     logits, target = batch()
 
-    torch.testing.assert_close(softmax_focal_loss_with_logits(logits, target, gamma), losses.focal(logits, target, gamma))
-    assert smp.FocalLoss("multiclass", gamma=gamma)(logits, target) != pytest.approx(losses.focal(logits, target, gamma))
+    torch.testing.assert_close(
+        softmax_focal_loss_with_logits(logits, target, gamma), losses.focal(logits, target, gamma)
+    )
+    assert smp.FocalLoss("multiclass", gamma=gamma)(logits, target) != pytest.approx(
+        losses.focal(logits, target, gamma)
+    )
 
 
 def test_focal_without_gamma_is_cross_entropy() -> None:

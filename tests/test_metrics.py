@@ -35,7 +35,12 @@ CASES: dict[str, tuple[list[list[int]], list[list[int]]]] = {
 LABELS = st.integers(1, 4).flatmap(
     lambda images: st.integers(1, 12).flatmap(
         lambda pixels: st.tuples(
-            *2 * [st.lists(st.lists(st.integers(0, C - 1), min_size=pixels, max_size=pixels), min_size=images, max_size=images)]
+            *2
+            * [
+                st.lists(
+                    st.lists(st.integers(0, C - 1), min_size=pixels, max_size=pixels), min_size=images, max_size=images
+                )
+            ]
         )
     )
 )
@@ -79,7 +84,9 @@ def expected_default(truth: torch.Tensor, predicted: torch.Tensor) -> dict[str, 
         whole = overlap(name, truth.flatten(), predicted.flatten())
         expected[f"m{name}_d_fg"] = mean(whole[1:][present])
         single = np.stack([overlap(name, *pair)[1:] for pair in zip(truth, predicted, strict=True)])
-        expected[f"m{name}_i_fg"] = mean(np.array([value for column in single.T if (value := mean(column)) is not None]))
+        expected[f"m{name}_i_fg"] = mean(
+            np.array([value for column in single.T if (value := mean(column)) is not None])
+        )
         expected |= {f"{name}_d/{c}": None if math.isnan(v) else float(v) for c, v in zip(CLASSES, whole, strict=True)}
     expected["pixel_acc"] = float((truth == predicted).double().mean())
     expected["background_share"] = float((truth == 0).double().mean())

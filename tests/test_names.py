@@ -46,7 +46,9 @@ def test_values_are_read_as_what_they_look_like(text: str, expected: tuple[str, 
     assert expected == names.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "[a=1]", "unet[", "unet]", "unet[a=1", "unet[a=1]]", "unet[a=[1]", "a[b=1],c[d=2]", "a[b=1]c"])
+@pytest.mark.parametrize(
+    "text", ["", "[a=1]", "unet[", "unet]", "unet[a=1", "unet[a=1]]", "unet[a=[1]", "a[b=1],c[d=2]", "a[b=1]c"]
+)
 def test_brackets_that_do_not_match_are_refused(text: str) -> None:
     with pytest.raises(NameUnknown, match="Cannot read the name") as caught:
         names.parse(text)

@@ -123,13 +123,18 @@ def test_a_baseline_does_not_depend_on_how_networks_are_trained(name: str) -> No
     assert fingerprint(BASELINE) == fingerprint(BASELINE, **CHANGES[name])
 
 
-@pytest.mark.parametrize("change", [{"data": "e"}, {"versions": GIVEN["versions"] | {"numpy": "3"}}], ids=["data", "numpy"])
+@pytest.mark.parametrize(
+    "change", [{"data": "e"}, {"versions": GIVEN["versions"] | {"numpy": "3"}}], ids=["data", "numpy"]
+)
 def test_a_baseline_depends_on_data_and_numpy(change: dict[str, Any]) -> None:
     assert fingerprint(BASELINE) != fingerprint(BASELINE, **change)
 
 
 def test_the_protocol_is_how_networks_are_trained_and_nothing_else() -> None:
-    others = [replace(STUDY, name="t", seeds=5, folds=2, datasets=("c",)), *(c["study"] for c in CHANGES.values() if "study" in c)]
+    others = [
+        replace(STUDY, name="t", seeds=5, folds=2, datasets=("c",)),
+        *(c["study"] for c in CHANGES.values() if "study" in c),
+    ]
 
     assert [True, False, False, False] == [plan.protocol(STUDY) == plan.protocol(other) for other in others]
 
@@ -154,4 +159,6 @@ def test_a_digest_refuses_what_json_cannot_say() -> None:
 def test_work_counts_every_trial_of_seed_0() -> None:
     epochs, trials = STUDY.budget.epochs, STUDY.tuning.trials
 
-    assert [1, epochs * trials, epochs] == [plan.work(cell, STUDY) for cell in (BASELINE, TRAINED, replace(TRAINED, seed=1))]
+    assert [1, epochs * trials, epochs] == [
+        plan.work(cell, STUDY) for cell in (BASELINE, TRAINED, replace(TRAINED, seed=1))
+    ]

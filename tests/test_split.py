@@ -16,7 +16,9 @@ from bench.split import assign
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-def samples(count: int, *, copies: int = 1, labels: int = 1, split: Split | None = None, prefix: str = "s") -> list[Sample]:
+def samples(
+    count: int, *, copies: int = 1, labels: int = 1, split: Split | None = None, prefix: str = "s"
+) -> list[Sample]:
     """Photographs with some copies each, their labels in turn."""
     return [
         Sample(
@@ -57,7 +59,9 @@ def test_samples_of_one_source_never_part(found: list[Sample], fold: tuple[int, 
 
 
 @given(MANY, FOLDS, st.randoms(use_true_random=False))
-def test_the_split_does_not_depend_on_the_order_of_the_samples(found: list[Sample], fold: tuple[int, int], random) -> None:
+def test_the_split_does_not_depend_on_the_order_of_the_samples(
+    found: list[Sample], fold: tuple[int, int], random
+) -> None:
     shuffled = random.sample(found, len(found))
 
     assert assign(found, *fold) == assign(shuffled, *fold)

@@ -70,7 +70,23 @@ FAILED = Record(
     status=Status.OUT_OF_MEMORY,
     error=Failure(phase="train", kind="OutOfMemoryError", message='two\nlines "quoted"'),
 )
-HOSTILE = ["..", ".", "../x", "a/b", "a\\b", "/etc", "*", "?", "a b", "ü", "e\u0301", "\u00e9", "x" * 300, "x" * 301, "ü" * 300]
+HOSTILE = [
+    "..",
+    ".",
+    "../x",
+    "a/b",
+    "a\\b",
+    "/etc",
+    "*",
+    "?",
+    "a b",
+    "ü",
+    "e\u0301",
+    "\u00e9",
+    "x" * 300,
+    "x" * 301,
+    "ü" * 300,
+]
 HOSTILE += ["%2E", "%2E%2E", "con:", "a\nb", "\x00", "...", "....", "-", "~", "a%2Fb"]
 LIMITED = """
 import resource, sys
@@ -156,7 +172,7 @@ def test_a_write_that_fails_midway_leaves_the_old_file_and_no_part(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(*((os, "fsync", fail) if step == "fsync" else (Path, "replace", fail)))
-    with pytest.raises(StoreError, match="Cannot write .*record.json: Input/output error") as caught:
+    with pytest.raises(StoreError, match=r"Cannot write .*record\.json: Input/output error") as caught:
         kept.write(replace(RECORD, lr=0.5))
 
     assert one_line(caught.value)
@@ -183,7 +199,7 @@ def test_a_full_disk_is_said_to_be_full(number: int, kept: Store, monkeypatch: p
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(DiskFull, match="No room is left to write .*record.json") as caught:
+    with pytest.raises(DiskFull, match=r"No room is left to write .*record\.json") as caught:
         kept.write(RECORD)
 
     assert 1 == caught.value.exit_code
@@ -199,7 +215,9 @@ def test_a_real_limit_on_file_sizes_is_a_full_disk_and_the_old_file_stays(tmp_pa
     assert [("record.json", b"old")] == [(path.name, path.read_bytes()) for path in tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "3", '{"schema": 1}', '{"schema": 1, "status": "great"}', "\\ud800"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", "3", '{"schema": 1}', '{"schema": 1, "status": "great"}', "\\ud800"]
+)
 def test_what_is_no_record_is_refused_in_one_line(content: str, kept: Store) -> None:
     store.write_bytes(kept.cell(CELL) / "record.json", content.encode())
     with pytest.raises(StoreError, match=r"record\.json") as caught:
@@ -265,10 +283,14 @@ def damage(path: Path, how: str) -> None:
         np.savez(path, x=np.ones(3))
     else:
         half = len(data) // 2
-        path.write_bytes({"cut": data[:half], "empty": b"", "text": b"hello", "flipped": data[:60] + b"\xff" * 30 + data[90:]}[how])
+        path.write_bytes(
+            {"cut": data[:half], "empty": b"", "text": b"hello", "flipped": data[:60] + b"\xff" * 30 + data[90:]}[how]
+        )
 
 
-@pytest.mark.parametrize("how", ["gone", "cut", "empty", "text", "flipped", "an object array", "no zip", "other arrays"])
+@pytest.mark.parametrize(
+    "how", ["gone", "cut", "empty", "text", "flipped", "an object array", "no zip", "other arrays"]
+)
 def test_damaged_counts_are_refused_in_one_line(how: str, kept: Store) -> None:
     kept.write_counts(CELL, [str(at) for at in range(50)], np.random.default_rng(0).integers(0, 99, (50, 3, 3)))
     damage(kept.cell(CELL) / "counts.npz", how)

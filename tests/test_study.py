@@ -98,7 +98,10 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
         ("[recipe]\nepochs = 1", ["recipe.epochs"]),
         ("recipe = 3", ["recipe"]),
         ("seeds = 1.5\nfolds = 'two'\n[tuning]\nlr_range = [1]", ["seeds", "folds", "tuning.lr_range"]),
-        ("seeds = -1\nfolds = 0\n[budget]\nepochs = 0", ["seeds is -1", "folds is 0", "budget.epochs is 0, it must lie between 1"]),
+        (
+            "seeds = -1\nfolds = 0\n[budget]\nepochs = 0",
+            ["seeds is -1", "folds is 0", "budget.epochs is 0, it must lie between 1"],
+        ),
         ("datasets = []\nlosses = []", ["datasets is empty", "losses is empty", "bench list datasets"]),
         ("datasets = 'smear'", ["datasets"]),
         ("[tuning]\nlr_range = [0.1, 0.001]", ["tuning.lr_range is 0.1 to 0.001", "lower end comes first"]),
@@ -144,8 +147,12 @@ def test_a_study_written_out_reads_back_to_the_same(tmp_path: Path) -> None:
     assert f"schema = {SCHEMA}" == text.splitlines()[0]
 
 
-@given(st.text(max_size=20), st.lists(st.text(max_size=8), min_size=1, max_size=3), st.floats(1e-8, 100), st.floats(0, 0.5))
-def test_any_text_and_number_survives_being_written_out(title: str, axis: list[str], rate: float, warmup: float) -> None:
+@given(
+    st.text(max_size=20), st.lists(st.text(max_size=8), min_size=1, max_size=3), st.floats(1e-8, 100), st.floats(0, 0.5)
+)
+def test_any_text_and_number_survives_being_written_out(
+    title: str, axis: list[str], rate: float, warmup: float
+) -> None:
     written = replace(
         EVERYTHING,
         title=title,

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import cli
+from tests import small
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Run a command as its entry point does; give its exit code, what it printed, and what it complained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_DATA", str(data_home))
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *words])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> str:
+    from bench import study
+
+    path = tmp_path / "mine.toml"
+    path.write_text(study.dump(small.study(name="mine")))
+    return str(path)
+
+
+def images(folder: Path, names: list[str], mode: str = "RGB", size: tuple[int, int] = (32, 32)) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).convert(mode).save(folder / name)
+
+
+def test_a_study_runs_reports_and_repeats(bench, study_file: str, tmp_path: Path):
+    code, out, err = bench("run", "matrix", study_file, "--workers", "0")
+
+    assert (0, "") == (code, err)
+    assert "tiny" in out
+    assert "mdice_d_fg" in out
+    assert f"Page: {tmp_path}/results/mine/index.html" in out
+    assert {"index.html", "leaderboard.csv", "leaderboard.json", "leaderboard.md", "study.toml"} <= {
+        path.name for path in (tmp_path / "results" / "mine").iterdir()
+    }
+    code, out, err = bench("run", "matrix", study_file, "--workers", "0")
+
+    assert "Nothing to run: all 2 cells of mine are stored and up to date." in out
+    code, out, err = bench("report", "mine", "--format", "json")
+    rows = json.loads(out)
+
+    assert {"dataset", "architecture", "loss", "seed", "fold", "status", "lr", "metrics"} == set(rows[0])
+    assert [None, "ce"] == [row["loss"] for row in rows]
+    assert 0.0 == rows[0]["metrics"]["mdice_d_fg"]
+    assert None is rows[0]["lr"]
+    code, out, err = bench("status")
+
+    assert "2 done, 0 failed, 0 stale, 0 pending" in out
+    code, out, err = bench("status", "--why", f"{small.SMEAR}/tiny/ce/f0-s0")
+
+    assert "It is done" in out
+
+
+def test_options_win_over_the_file_and_the_resolved_study_is_written(bench, study_file: str, tmp_path: Path):
+    code, out, _ = bench(
+        "run", "matrix", study_file, "--workers", "0", "--epochs", "1", "--trials", "1", "--loss", "dice,0.5*ce+dice",
+        "--architecture", "tiny[width=4]", "--size", "16x24", "--batch", "2", "--lr-range", "1e-3:1e-2", "--name", "other",
+    )  # fmt: skip
+    written = tomllib.loads((tmp_path / "results" / "other" / "study.toml").read_text())
+
+    assert 0 == code
+    assert (["dice", "0.5*ce+dice"], ["tiny[width=4]"]) == (written["losses"], written["architectures"])
+    assert ([16, 24], 2, 1, 1) == (
+        written["recipe"]["size"], written["recipe"]["batch"], written["budget"]["epochs"], written["tuning"]["trials"],
+    )  # fmt: skip
+    assert [0.001, 0.01] == written["tuning"]["lr_range"]
+
+
+def test_dry_run_lists_cells_with_parameters_and_cost_and_writes_nothing(bench, study_file: str, tmp_path: Path):
+    code, out, _ = bench("run", "matrix", study_file, "--dry-run")
+
+    assert 0 == code
+    assert f"{small.SMEAR}/tiny/ce/f0-s0" in out
+    assert "898" in out  # the parameters of the tiny network with ten classes
+    assert "2 of 2 cells to run" in out
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_failed_cell_makes_exit_code_1_and_the_others_are_kept(bench, study_file: str):
+    code, out, err = bench("run", "matrix", study_file, "--workers", "0", "--architecture", "tiny,faulty")
+
+    assert 1 == code
+    assert "planted: this network does not work" in out
+    assert "1 of 3 cells have no result; see bench status" in err
+    code, out, _ = bench("status", "mine", "--why", f"{small.SMEAR}/faulty/ce/f0-s0")
+
+    assert "failed in tune: ValueError: planted: this network does not work" in out
+
+
+def test_any_folder_is_a_data_set(bench, tmp_path: Path):
+    for number in range(8):
+        images(tmp_path / "cells" / "images", [f"{number}.png"])
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:24, 8 : 16 + number] = 255
+        (tmp_path / "cells" / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "cells" / "masks" / f"{number}.png")
+    code, out, err = bench(
+        "run", "matrix", "--dataset", "./cells", "--architecture", "tiny", "--loss", "ce", "--epochs", "1", "--trials", "1",
+        "--size", "16", "--workers", "0",
+    )  # fmt: skip
+
+    assert (0, "") == (code, err)
+    assert (tmp_path / "results" / "custom" / "index.html").is_file()
+    assert "tiny" in out
+
+
+WRONG = {
+    "unknown architecture": (["--architecture", "unett"], ["'unett'", "Did you mean unet", "bench list architectures"]),
+    "unknown data set": (["--dataset", "smeer"], ["'smeer'", "Did you mean smear"]),
+    "unknown loss": (["--loss", "dise"], ["'dise'", "Did you mean dice", "bench list losses"]),
+    "unknown augmentation": (["--augment", "hevy"], ["'hevy'", "light, none, standard"]),
+    "unknown study": (["quik"], ["'quik'", "Did you mean quick"]),
+    "missing study file": (["nowhere.toml"], ["nowhere.toml", "No such file"]),
+    "negative rate": (["--lr-range", "-1e-3:1e-2"], ["lr_range", "-0.001", "between"]),
+    "rates the wrong way round": (["--lr-range", "1e-1:1e-3"], ["lr_range", "lower end comes first"]),
+    "a rate that is no number": (["--lr-range", "high"], ["--lr-range high", "LOW:HIGH"]),
+    "no epochs": (["--epochs", "0"], ["budget.epochs is 0", "between 1"]),
+    "a size that is no size": (["--size", "big"], ["--size big", "HEIGHTxWIDTH"]),
+    "an empty axis": (["--loss", ","], ["losses is empty"]),
+    "a missing folder": (["--dataset", "./nowhere"], ["./nowhere does not exist", "images/ and masks/"]),
+    "an empty folder": (["--dataset", "./empty"], ["empty", "no images/"]),
+    "an image without a mask": (["--dataset", "./lonely"], ["have no mask", "b.png", "same stem"]),
+    "sizes that differ": (["--dataset", "./unequal"], ["32x32", "16x16", "same size"]),
+    "an unreadable file": (["--dataset", "./unreadable"], ["a.png", "cannot be read"]),
+    "too many mask values": (["--dataset", "./values"], ["values", "two values"]),
+    "data that are not prepared": (["--dataset", "blood_cell"], ["not prepared", "bench data prepare blood_cell --from PATH"]),
+    "a device that is not there": (["--device", "cuda:77", "--workers", "0"], ["cuda:77 is not here", "--device auto"]),
+    "a device of no kind": (["--device", "tpu", "--workers", "0"], ["'tpu'", "auto, cpu, cuda"]),
+    "a name that is no folder": (["--name", "../up"], ["'../up'", "cannot name a folder"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_one_line_that_says_what_where_and_how_to_fix_it(bench, case: str, tmp_path: Path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    for name, masks in (("lonely", ["a.png"]), ("unequal", ["a.png", "b.png"]), ("unreadable", ["a.png", "b.png"])):
+        images(tmp_path / name / "images", ["a.png", "b.png"])
+        images(tmp_path / name / "masks", masks, "L", (16, 16) if name == "unequal" else (32, 32))
+        if name != "lonely":
+            Image.fromarray(np.eye(16 if name == "unequal" else 32, dtype=np.uint8)).save(tmp_path / name / "masks" / "b.png")
+    (tmp_path / "unreadable" / "images" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nthis is no picture")
+    images(tmp_path / "values" / "images", ["a.png"])
+    (tmp_path / "values" / "masks").mkdir()
+    Image.fromarray(np.arange(1024, dtype=np.int64).reshape(32, 32).astype(np.uint8)).save(tmp_path / "values" / "masks" / "a.png")
+    options, words = WRONG[case]
+    if case == "data that are not prepared":
+        monkeypatch.setenv("BENCH_DATA", str(tmp_path / "none"))
+    code, out, err = bench("run", "matrix", *options)
+
+    assert 2 == code, out + err
+    assert 1 == err.count("\n"), err
+    assert [] == [word for word in words if word not in err], err
+    assert "Traceback" not in out + err
+    assert not (tmp_path / "results" / "custom" / "cells").exists()
+
+
+def test_no_room_on_the_disk_is_said_before_the_first_epoch(bench, study_file: str, monkeypatch: pytest.MonkeyPatch):
+    import shutil
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
+    code, _, err = bench("run", "matrix", study_file)
+
+    assert 2 == code
+    assert "has 1 MiB free; 64 MiB are needed to start" in err
+
+
+def test_results_of_another_schema_are_refused_by_every_command_that_reads_them(bench, study_file: str, tmp_path: Path):
+    bench("run", "matrix", study_file, "--workers", "0")
+    for path in (tmp_path / "results").rglob("record.json"):
+        path.write_text(path.read_text().replace('"schema": 1', '"schema": 99', 1))
+    for command in (["run", "matrix", study_file], ["report", "mine"], ["status", "mine"]):
+        code, _, err = bench(*command)
+
+        assert 2 == code
+        assert "has schema 99; this version of bench reads schema 1" in err
+        assert 1 == err.count("\n")
+
+
+def test_a_report_without_results_says_how_to_make_some(bench):
+    code, _, err = bench("report")
+
+    assert 2 == code
+    assert "bench run matrix" in err
+
+
+def test_an_exported_data_set_is_a_folder_with_boxes_that_reads_back(bench, tmp_path: Path):
+    code, out, err = bench("data", "export", small.SMEAR, "--to", "out")
+    boxes = json.loads(next((tmp_path / "out" / "train" / "labels").glob("*.json")).read_text())
+
+    assert (0, "") == (code, err)
+    assert {"className", "classIdx", "posX", "posY", "bboxW", "bboxH", "tlX", "tlY"} <= set(boxes["0"])
+    code, out, err = bench("data", "prepare", "./out")
+
+    assert "6 train, 3 val, 4 test" in " ".join(out.split())
+
+
+def test_doctor_tells_versions_devices_and_data(bench):
+    code, out, _ = bench("doctor")
+
+    assert 0 == code
+    assert [] == [word for word in ("torch", "optuna", "cpu", "blood_cell", "missing: get it from", "smear") if word not in out]
+
+
+@pytest.mark.parametrize("axis", ["datasets", "architectures", "losses", "metrics", "studies"])
+def test_every_axis_can_be_listed(bench, axis: str):
+    code, out, _ = bench("list", axis)
+    expected = {
+        "datasets": "blood_cell", "architectures": "unet", "losses": "tversky", "metrics": "mdice_d_fg", "studies": "quick",
+    }[axis]  # fmt: skip
+
+    assert 0 == code
+    assert expected in out
+
+
+def test_cli_py_in_the_root_is_the_same_program(tmp_path: Path):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "version"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert (0, "0.1.0\n") == (result.returncode, result.stdout)
+
+
+def test_help_names_every_command(bench):
+    _, out, _ = bench("--help")
+
+    assert [] == [word for word in ("list", "data", "run", "status", "report", "doctor") if word not in out]

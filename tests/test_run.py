@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import run, study as studies
+from bench.errors import StudyError
+from bench.specs import Budget, Place, Recipe, Status, Tuning
+from bench.store import Store
+from tests import small
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, data_home: Path) -> Place:
+    """A small study that has run to its end."""
+    where = small.place(tmp_path_factory.mktemp("finished"), data_home)
+    small.execute(small.study(), where)
+    return where
+
+
+def test_every_cell_ends_as_a_record_that_says_how_it_was_made(finished: Place):
+    records = small.stored(small.study(), finished)
+    network = records[f"{small.SMEAR}/tiny/ce/f0-s0"]
+    baseline = records[f"{small.SMEAR}/all_background/-/f0-s0"]
+
+    assert {Status.OK} == {record.status for record in records.values()}
+    assert (2, 2) == (len(network.trials), len(network.history))
+    assert network.lr in {trial.lr for trial in network.trials}
+    assert network.params == sum(p.numel() for p in _tiny().parameters())
+    assert {"prepare", "tune", "train", "evaluate"} == set(network.seconds)
+    assert network.peak_memory_mb is None or network.peak_memory_mb > 50
+    assert {"torch", "device", "threads", "precision"} <= set(network.environment)
+    assert (None, ()) == (baseline.lr, baseline.trials)
+    assert {"recipe", "tuning", "budget", "versions", "data", "code"} <= set(network.ingredients)
+
+
+def test_the_stored_weights_give_the_stored_counts(finished: Place):
+    """Everything that was published of a cell can be made again from its files."""
+    import safetensors.torch
+
+    from bench import evaluate, prepare
+
+    cell = next(c for c in (one.cell for one in run.survey(small.study(), finished)) if c.loss)
+    store = Store(finished.results / "small")
+    network = _tiny()
+    network.load_state_dict(safetensors.torch.load_file(store.cell(cell) / "weights.safetensors"))
+    data = prepare.open_prepared(small.SMEAR, finished.data_home)
+    test = [data.index.entries[at] for at in data.split(0, 1)["test"]]
+    images = data.resized(small.study().recipe)[0][data.split(0, 1)["test"]]
+    predicted = evaluate.predict(
+        network, images, [(e.height, e.width) for e in test], recipe=small.study().recipe, divisor=1,
+        precision=torch.float32, device=torch.device("cpu"),
+    )  # fmt: skip
+    again = np.stack([evaluate.confusion(data.native(e)[1], p, 10) for e, p in zip(test, predicted, strict=True)])
+    ids, counts = store.counts(cell)
+
+    assert [entry.sample.id for entry in test] == ids
+    assert (64 * 64 * np.ones(4) == counts.sum(axis=(1, 2))).all()
+    assert (again == counts).all()
+
+
+def test_a_second_run_does_nothing(finished: Place):
+    before = {path: path.stat().st_mtime_ns for path in finished.results.rglob("*") if path.is_file()}
+
+    assert [] == small.execute(small.study(), finished)
+    assert before == {path: path.stat().st_mtime_ns for path in finished.results.rglob("*") if path.is_file()}
+
+
+def test_the_resolved_study_is_written_beside_the_results(finished: Place):
+    assert small.study() == studies.load(str(finished.results / "small" / "study.toml"))
+
+
+def test_the_run_repeats_itself_to_the_last_count(finished: Place, tmp_path: Path):
+    again = replace(small.place(tmp_path, finished.data_home))
+    small.execute(small.study(), again)
+    one, other = (small.stored(small.study(), where) for where in (finished, again))
+
+    assert {key: record.counts_hash for key, record in one.items()} == {
+        key: record.counts_hash for key, record in other.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "ingredient"),
+    [
+        ({"budget": Budget(epochs=3)}, "budget.epochs: was 2, is 3"),
+        ({"recipe": Recipe(size=(32, 32), batch=2, precision="fp32")}, "recipe.batch: was 3, is 2"),
+        ({"tuning": Tuning(lr_range=(1e-3, 1e-2), trials=2)}, "tuning.lr_range: was [0.001, 0.1], is (0.001, 0.01)"),
+    ],
+)
+def test_a_changed_setting_makes_networks_stale_but_not_baselines(finished: Place, change: dict, ingredient: str):
+    planned = run.survey(small.study(**change), finished)
+    network = next(one for one in planned if one.cell.loss)
+    baseline = next(one for one in planned if one.cell.loss is None)
+
+    assert (run.Standing.STALE, run.Standing.DONE) == (network.standing, baseline.standing)
+    assert [ingredient] == run.why(network)
+
+
+def test_a_changed_drop_in_file_makes_its_cells_stale(finished: Place, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run, "_code_hash", lambda name: "other")
+    standings = {one.cell.architecture: one.standing for one in run.survey(small.study(), finished)}
+
+    assert {"tiny": run.Standing.STALE, "all_background": run.Standing.DONE} == standings
+
+
+def test_fresh_seeds_retrain_the_smoothed_rate_and_leave_seed_zero_alone(tmp_path: Path, data_home: Path):
+    where = small.place(tmp_path, data_home)
+    small.execute(small.study(), where)
+    first = small.stored(small.study(), where)[f"{small.SMEAR}/tiny/ce/f0-s0"]
+    events = small.execute(small.study(seeds=2), where)
+    after = small.stored(small.study(seeds=2), where)
+    fresh = [after[f"{small.SMEAR}/tiny/ce/f0-s{seed}"] for seed in (1, 2)]
+
+    assert first == after[f"{small.SMEAR}/tiny/ce/f0-s0"]
+    assert {None} == {event.trial for event in events}  # no rate was tried again
+    assert [first.lr_smooth] * 2 == [record.lr for record in fresh]
+    assert 3 == len({first.counts_hash, *(record.counts_hash for record in fresh)})
+
+
+def test_folds_test_every_image_once(tmp_path: Path, data_home: Path):
+    where, wanted = small.place(tmp_path, data_home), small.study(folds=3, architectures=("tiny",))
+    small.execute(wanted, where)
+    store = Store(where.results / wanted.name)
+    cells = [one.cell for one in run.survey(wanted, where) if one.cell.loss]
+    tested = [name for cell in cells for name in store.counts(cell)[0]]
+
+    assert [1, 2, 3] == [cell.fold for cell in cells]
+    assert (13, 13) == (len(tested), len(set(tested)))
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [
+        ("raise", Status.FAILED, "planted: this network does not work"),
+        ("memory", Status.OUT_OF_MEMORY, "planted: no memory left"),
+        ("diverge", Status.DIVERGED, None),
+    ],
+)
+def test_a_cell_that_goes_wrong_is_a_row_and_the_study_goes_on(
+    tmp_path: Path, data_home: Path, how: str, status: Status, words: str | None
+):
+    where = small.place(tmp_path, data_home)
+    wanted = small.study(architectures=(f"faulty[how={how}]", "tiny"))
+    small.execute(wanted, where)
+    records = small.stored(wanted, where)
+    wrong = records[f"{small.SMEAR}/faulty[how={how}]/ce/f0-s0"]
+
+    assert (status, Status.OK) == (wrong.status, records[f"{small.SMEAR}/tiny/ce/f0-s0"].status)
+    assert (words is None) == (wrong.error is None)
+    if wrong.error is not None:
+        assert ("tune", words) == (wrong.error.phase, wrong.error.message)
+        assert "Traceback" in (Store(where.results / "small").cell(wrong.cell) / "log.txt").read_text()
+
+
+def test_a_failed_cell_runs_again_only_when_asked_to(tmp_path: Path, data_home: Path):
+    where, wanted = small.place(tmp_path, data_home), small.study(architectures=("faulty",), baselines=())
+    small.execute(wanted, where)
+
+    assert [] == small.execute(wanted, where)
+    assert ["started", "finished"] == [event.kind for event in small.execute(wanted, where, retry_failed=True)]
+
+
+def test_a_worker_that_is_killed_costs_its_own_cell_alone(tmp_path: Path, data_home: Path):
+    where = small.place(tmp_path, data_home)
+    wanted = small.study(architectures=("faulty[how=kill]", "tiny"))
+    small.execute(wanted, where, workers=1)
+    records = small.stored(wanted, where)
+    dead = records[f"{small.SMEAR}/faulty[how=kill]/ce/f0-s0"]
+
+    assert Status.OK == records[f"{small.SMEAR}/tiny/ce/f0-s0"].status
+    assert Status.FAILED == dead.status
+    assert dead.error is not None
+    assert "SIGKILL" in dead.error.message
+
+
+def test_a_device_that_is_not_there_ends_the_study_with_one_line(tmp_path: Path, data_home: Path):
+    where, wanted = small.place(tmp_path, data_home), small.study()
+    job = replace(run.job(wanted, where, "cuda:77", 1), threads=1)
+
+    with pytest.raises(StudyError, match=r"cuda:77 is not here: torch sees \d+ CUDA devices. Use --device auto."):
+        run.run_study(job, run.survey(wanted, where), count=0, on_event=lambda event: None)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests import small
+if __name__ == "__main__":
+    wanted = small.study(losses=("ce", "dice", "dice+ce"))
+    where = small.place(Path(sys.argv[1]), Path(sys.argv[2]))
+    small.execute(wanted, where, workers=int(sys.argv[3]))
+"""
+
+
+def _start(tmp_path: Path, data_home: Path, workers: int) -> subprocess.Popen[bytes]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path), str(data_home), str(workers)], env=environment, start_new_session=True
+    )
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.6, 1.5])
+def test_after_kill_9_the_same_command_goes_on_and_ends_like_an_undisturbed_run(
+    tmp_path: Path, data_home: Path, wait: float
+):
+    wanted = small.study(losses=("ce", "dice", "dice+ce"))
+    (tmp_path / "calm").mkdir()
+    calm = small.place(tmp_path / "calm", data_home)
+    small.execute(wanted, calm)
+    process = _start(tmp_path, data_home, workers=1)
+    where = small.place(tmp_path, data_home)
+    _wait_for(lambda: any((where.results / "small" / "cells").rglob("record.json")))
+    time.sleep(wait)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = small.stored(wanted, where)
+    small.execute(wanted, where)
+    after, reference = small.stored(wanted, where), small.stored(wanted, calm)
+
+    assert kept.items() <= after.items()  # what was finished is not touched again
+    assert {key: record.counts_hash for key, record in reference.items()} == {
+        key: record.counts_hash for key, record in after.items()
+    }
+    assert not [path for path in where.results.rglob("*.part") if path.parent.name != "f0"]
+
+
+def test_ctrl_c_keeps_finished_cells_marks_the_running_one_and_leaves_no_process(tmp_path: Path, data_home: Path):
+    process = _start(tmp_path, data_home, workers=1)
+    where = small.place(tmp_path, data_home)
+    _wait_for(lambda: any((where.results / "small" / "tuning").rglob("journal")))
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)
+    records = small.stored(small.study(losses=("ce", "dice", "dice+ce")), where)
+
+    assert {Status.OK, Status.INTERRUPTED} >= {record.status for record in records.values()}
+    assert Status.OK == records[f"{small.SMEAR}/all_background/-/f0-s0"].status
+    _wait_for(lambda: not _group_lives(process.pid), seconds=10)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from bench.errors import DiskFull
+from tests import small
+if __name__ == "__main__":
+    where = small.place(Path(sys.argv[1]), Path(sys.argv[2]))
+    small.execute(small.study(architectures=("tiny",)), where)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    try:
+        small.execute(small.study(architectures=("tiny", "tiny[width=64]")), where)
+    except DiskFull as error:
+        print("full:", error)
+"""
+
+
+def test_a_disk_that_fills_stops_the_study_and_keeps_every_finished_cell(tmp_path: Path, data_home: Path):
+    script = tmp_path / "script.py"
+    script.write_text(FULL)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(data_home)], env=environment, capture_output=True, text=True, check=False
+    )
+    where = small.place(tmp_path, data_home)
+
+    assert "full: No room is left to write" in result.stdout, result.stderr
+    assert {Status.OK} == {record.status for record in small.stored(small.study(), where).values()}
+    assert [] == list(where.results.rglob("*.part"))
+
+
+def test_records_are_plain_json_that_json_itself_reads(finished: Place):
+    paths = list((finished.results / "small" / "cells").rglob("record.json"))
+    loaded = [json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in a record")) for path in paths]
+
+    assert 2 == len(loaded)
+    assert {key: None for key in asdict(small.stored(small.study(), finished)[f"{small.SMEAR}/tiny/ce/f0-s0"])}.keys() == loaded[0].keys()
+
+
+def _tiny() -> torch.nn.Module:
+    from bench import catalog
+
+    spec, options = catalog.architecture("tiny")
+    return spec.build(channels=3, classes=10, **(spec.options | options))
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _wait_for(condition, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
