@@ -104,10 +104,9 @@ def test_colours_are_told_apart_where_grey_could_not() -> None:
 
 def test_a_colour_is_a_bin_of_16_and_one_never_seen_is_background() -> None:
     predict = fitted("pixel_colour", flat((32, 64, 96), 2))
+    row = [(32, 64, 96), (47, 79, 111), (48, 64, 96), (32, 80, 96), (32, 64, 112), (96, 64, 32)]
 
-    assert [2, 2, 0, 0] == predict(np.array([[(32, 64, 96), (47, 79, 111), (48, 64, 96), (96, 64, 32)]], np.uint8))[
-        0
-    ].tolist()
+    assert [2, 2, 0, 0, 0, 0] == predict(np.array([row], np.uint8))[0].tolist()
 
 
 def test_a_colour_gets_its_majority_class_over_all_pictures() -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench import catalog, metrics, prepare
-from bench.baselines import BASELINES
+from bench.baselines import BASELINES, Pair
 from bench.datasets import blood_cell
 from bench.errors import DataError
 from bench.evaluate import confusion
@@ -23,6 +23,7 @@ from tests.lookalike import check, save
 
 REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
 REFERENCE = {"dice_fg": 0.9406, "iou_fg": 0.8886, "dice_mean": 0.9572, "pixel_acc": 0.9653}
+BACK = np.zeros((4, 5), np.uint8)
 INNER = "BCCD Dataset with mask"
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "folder": lambda raw: raw,
@@ -47,9 +48,12 @@ def explode(*_: object) -> None:
     pytest.fail("a picture was decoded again")
 
 
-def custom(monkeypatch: pytest.MonkeyPatch, count: int, pair: tuple[np.ndarray, np.ndarray]) -> None:
+def custom(monkeypatch: pytest.MonkeyPatch, count: int, pair: Pair, **changes: str) -> None:
     """Let every data-set name be a generated one that loads the same pair each time."""
-    samples = [Sample(id=f"s{at}", image=f"s{at}.png", mask=f"s{at}.mask", source=f"s{at}") for at in range(count)]
+    samples = [
+        Sample(**{"id": f"s{at}", "image": f"s{at}.png", "mask": f"s{at}.mask", "source": f"s{at}"} | changes)
+        for at in range(count)
+    ]
     spec = DatasetSpec(
         title="custom 🔬",
         classes=(ClassSpec(name="back", colour=(0, 0, 0)), ClassSpec(name="cell", colour=(9, 9, 9))),
@@ -233,6 +237,25 @@ def test_the_hash_depends_on_all_that_a_score_depends_on(change: str, raw: Path,
     assert before != prepare.prepare(str(raw), home).index.hash
 
 
+def test_the_hash_depends_on_split_source_and_label(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = set()
+    for at, changes in enumerate(({}, {"split": "val"}, {"source": "other"}, {"label": "blurred"}, {"image": "elsewhere"})):
+        custom(monkeypatch, 1, (np.zeros((4, 5, 3), np.uint8), BACK), **changes)
+        hashes.add(prepare.prepare("custom", home / str(at)).index.hash)
+
+    assert 4 == len(hashes)
+
+
+def test_a_mask_pixel_above_127_is_a_cell(raw: Path, home: Path) -> None:
+    lookalike.blood_cell(raw)
+    path = next((raw / INNER / "train/mask").iterdir())
+    save(path, np.arange(1200).astype(np.uint8).reshape(40, 30))
+    prepared = prepare.prepare("blood_cell", home, raw)
+    entry = next(entry for entry in prepared.index.entries if entry.sample.source == path.stem)
+
+    np.testing.assert_array_equal((np.arange(1200) % 256 > 127).reshape(40, 30), prepared.native(entry)[1])
+
+
 def test_the_options_of_a_name_are_prepared_apart(home: Path) -> None:
     found = [prepare.prepare(f"smear[size=64,test={count},train=2,val=1]", home) for count in (1, 2)]
 
@@ -253,9 +276,6 @@ def test_pixels_cannot_be_written_to(raw: Path, home: Path) -> None:
 
     assert not image.flags.writeable
     assert not mask.flags.writeable
-
-
-BACK = np.zeros((4, 5), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +336,7 @@ def test_an_exported_data_set_reads_back_to_the_same(kind: str, raw: Path, home:
         lookalike.folder(raw, count=8, classes=5)
         (raw / "images/cell0.png").rename(raw / "images/a b ü.x.png")
         (raw / "masks/cell0.png").rename(raw / "masks/a b ü.x.png")
+        (raw / "dataset.toml").write_text('title = "Zellen 🔬"', encoding="utf-8")
         kind = str(raw)
     before, after = exported(kind, home, tmp_path / "out")
 

@@ -100,11 +100,11 @@ def test_a_missing_validation_split_is_15_percent_of_the_training_sources(count:
 
 
 def test_a_missing_test_split_is_drawn_and_the_official_validation_is_kept() -> None:
-    given = samples(40, split="train") + samples(1, split="val", prefix="v")
+    given = samples(40, split="train") + samples(20, split="val", prefix="v")
     assigned = assign(given)
 
-    assert "val" == assigned["v0-0"]
-    assert {"train": 34, "val": 1, "test": 6} == dict(Counter(assigned.values()))
+    assert {f"v{at}-0" for at in range(20)} == {name for name, split in assigned.items() if split == "val"}
+    assert {"train": 34, "val": 20, "test": 6} == dict(Counter(assigned.values()))
 
 
 def test_samples_without_a_split_train_where_others_have_one() -> None:
