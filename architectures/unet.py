@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256) -> nn.Module:
     """U-Net with any encoder; `decoder` is the width of its deepest decoder level."""
-    return _build(
-        "unet", channels=channels, classes=classes, encoder=encoder, decoder_channels=pyramid(decoder)
-    )
+    return _build("unet", channels=channels, classes=classes, encoder=encoder, decoder_channels=pyramid(decoder))
 
 
 SPEC = ArchitectureSpec(

@@ -9,7 +9,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path, PurePosixPath
 
 from bench.errors import DataError
@@ -20,7 +20,7 @@ EXPANSION = 200  # unpacked bytes per packed byte of one member; pictures stay b
 
 
 @contextlib.contextmanager
-def opened(path: Path, scratch: Path) -> Iterator[Path]:
+def opened(path: Path, scratch: Path) -> Generator[Path]:
     """The folder behind a folder or zip; what was unpacked below `scratch` is removed at the end.
 
     Raises:
@@ -47,7 +47,9 @@ def _unpack(path: Path, target: Path) -> None:
                 _check(member, path)
             total = sum(member.file_size for member in members)
             if total > LARGEST:
-                raise DataError(f"{path} would unpack to {total / 2**30:.0f} GiB; at most {LARGEST >> 30} GiB are allowed.")
+                raise DataError(
+                    f"{path} would unpack to {total / 2**30:.0f} GiB; at most {LARGEST >> 30} GiB are allowed."
+                )
             check_room(target, total)
             for member in members:
                 out = target / PurePosixPath(member.filename)
@@ -62,9 +64,13 @@ def _unpack(path: Path, target: Path) -> None:
 def _check(member: zipfile.ZipInfo, path: Path) -> None:
     name = PurePosixPath(member.filename)
     if name.is_absolute() or ".." in name.parts or "\\" in member.filename or ":" in member.filename:
-        raise DataError(f"{path} holds the name {member.filename!r}, which points outside the archive. It is not unpacked.")
+        raise DataError(
+            f"{path} holds the name {member.filename!r}, which points outside the archive. It is not unpacked."
+        )
     if stat.S_ISLNK(member.external_attr >> 16):
         raise DataError(f"{path} holds the link {member.filename!r}; links are not allowed. It is not unpacked.")
     if member.file_size > EXPANSION * max(member.compress_size, 1) + 2**20:
-        raise DataError(f"{path} holds {member.filename!r}, which unpacks to {member.file_size} bytes from "
-                        f"{member.compress_size}: a zip bomb. It is not unpacked.")
+        raise DataError(
+            f"{path} holds {member.filename!r}, which unpacks to {member.file_size} bytes from "
+            f"{member.compress_size}: a zip bomb. It is not unpacked."
+        )

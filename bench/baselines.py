@@ -38,14 +38,19 @@ def fit_majority(pairs: Iterable[Pair], classes: int) -> Predictor:
 
 
 def fit_otsu(pairs: Iterable[Pair], classes: int) -> Predictor:
-    """Two halves of each image, dark and bright, by its own Otsu threshold; each half gets its majority training class."""
-    table = sum((_histogram(_dark(image), mask, 2, classes) for image, mask in pairs), start=np.zeros((2, classes), np.int64))
+    """Dark and bright half of each image by its Otsu threshold; each half gets its majority training class."""
+    table = sum(
+        (_histogram(_dark(image), mask, 2, classes) for image, mask in pairs), start=np.zeros((2, classes), np.int64)
+    )
     return lambda image: table.argmax(axis=1).astype(np.uint8)[_dark(image)]
 
 
 def fit_colour(pairs: Iterable[Pair], classes: int) -> Predictor:
     """The majority training class of each colour, colours being 16 x 16 x 16 bins: all that colour alone can tell."""
-    table = sum((_histogram(_bins(image), mask, 4096, classes) for image, mask in pairs), start=np.zeros((4096, classes), np.int64))
+    table = sum(
+        (_histogram(_bins(image), mask, 4096, classes) for image, mask in pairs),
+        start=np.zeros((4096, classes), np.int64),
+    )
     return lambda image: table.argmax(axis=1).astype(np.uint8)[_bins(image)]
 
 
@@ -84,4 +89,3 @@ def _histogram(bins: np.ndarray, mask: np.ndarray, count: int, classes: int) -> 
     valid = np.asarray(mask) != IGNORE
     joint = (bins[valid] if count > 1 else 0) * classes + np.asarray(mask)[valid].astype(np.int64)
     return np.bincount(joint, minlength=count * classes).reshape(count, classes)
-

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import importlib
 import os
 from collections.abc import Iterable
@@ -54,9 +55,8 @@ def entries(kind: Kind) -> dict[str, Entry]:
     for folder in folders(kind):
         for path in sorted(folder.glob("[a-z0-9]*.py")):
             if path.stem in found:
-                raise NameUnknown(
-                    f"Two files define {kind[:-1]} {path.stem!r}: {found[path.stem].path} and {path}. Rename one of them."
-                )
+                first = found[path.stem].path
+                raise NameUnknown(f"Two files define {kind[:-1]} {path.stem!r}: {first} and {path}. Rename one.")
             found[path.stem] = Entry(name=path.stem, summary=_summary(path), path=path)
     return dict(sorted(found.items()))
 
@@ -69,12 +69,12 @@ def dataset(name: str) -> DatasetSpec:
         DataError: If the name is a path and the folder is missing or malformed.
     """
     if is_folder(name):
-        from bench.datasets import folder
-
-        return folder.open_folder(Path(name))
+        return importlib.import_module("bench.datasets.folder").open_folder(Path(name))
     stem, options = names.parse(name)
     if stem not in entries("datasets") and ("/" in name or os.sep in name):
-        raise DataError(f"The folder {name} does not exist. Give a folder with images/ and masks/, or a name of bench list.")
+        raise DataError(
+            f"The folder {name} does not exist. Give a folder with images/ and masks/, or a name of bench list."
+        )
     spec = _load("datasets", stem)
     if not isinstance(spec, DatasetSpec):
         raise NameUnknown(f"{stem!r} cannot be used by its name: give the path of a folder instead.")
@@ -91,9 +91,29 @@ def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
     stem, options = names.parse(name)
     spec = _load("architectures", stem)
     if not isinstance(spec, ArchitectureSpec):
-        raise NameUnknown(f"architectures/{stem}.py defines no SPEC of type ArchitectureSpec. Add one; see architectures/README.md.")
+        raise NameUnknown(
+            f"architectures/{stem}.py defines no SPEC of type ArchitectureSpec. Add one; see architectures/README.md."
+        )
     _check_options(name, options, spec.options)
     return spec, options
+
+
+def canonical(kind: Kind, name: str) -> str:
+    """The one spelling of a name: known options, sorted, without those that only say their default.
+
+    Raises:
+        NameUnknown: If there is no such entry, or it has no such option.
+    """
+    stem, options = names.parse(name)
+    spec = dataset(name) if kind == "datasets" else architecture(name)[0]
+    return names.show(stem, {key: value for key, value in options.items() if value != spec.options[key]})
+
+
+def code_hash(kind: Kind, name: str) -> str:
+    """Hash of the drop-in file behind a name and of the shared helpers beside it."""
+    path = entries(kind)["folder" if kind == "datasets" and is_folder(name) else names.parse(name)[0]].path
+    content = [file.read_bytes() for file in (path, *sorted(path.parent.glob("_*.py")))]
+    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
 def is_folder(name: str) -> bool:
@@ -123,13 +143,17 @@ def _check_options(name: str, options: dict[str, Option], allowed: Iterable[str]
 def _load(kind: Kind, stem: str) -> object:
     found = entries(kind)
     if stem not in found:
-        raise unknown({"datasets": "data set", "architectures": "architecture"}[kind], stem, found, f"bench list {kind}")
+        raise unknown(
+            {"datasets": "data set", "architectures": "architecture"}[kind], stem, found, f"bench list {kind}"
+        )
     try:
         module = importlib.import_module(f"bench.{kind}.{stem}")
     except BenchError:
         raise
     except Exception as error:
-        raise NameUnknown(f"{found[stem].path} cannot be imported: {type(error).__name__}: {error}. Mend the file.") from error
+        raise NameUnknown(
+            f"{found[stem].path} cannot be imported: {type(error).__name__}: {error}. Mend the file."
+        ) from error
     return getattr(module, "SPEC", None)
 
 

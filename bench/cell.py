@@ -14,7 +14,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ import bench
 from bench import catalog, evaluate, losses, plan, train, tune
 from bench.baselines import BASELINES
 from bench.data import Resident, resident
-from bench.errors import BenchError, DiskFull, StudyError
+from bench.errors import DiskFull, StudyError
 from bench.prepare import Prepared, open_prepared, resize
 from bench.specs import Cell, Epoch, Failure, Option, Place, Record, Split, Status, Study, Trial, TrialStatus
 from bench.store import Store, write_arrays, write_bytes, writing
@@ -51,10 +51,7 @@ Emit = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Everything a worker needs to run cells of a study; names and numbers only.
-
-    `fingerprints` gives the ingredients of each cell, gathered once by the parent.
-    """
+    """Everything a worker needs to run cells of a study; names and numbers only."""
 
     study: Study
     place: Place
@@ -82,7 +79,7 @@ class _Bench:
     phase: str = "prepare"
 
     @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
+    def timed(self, phase: str) -> Generator[None]:
         """Note the phase, for the error message, and its wall time, for the record."""
         self.phase = phase
         began = time.perf_counter()
@@ -147,13 +144,13 @@ def _run_network(state: _Bench, expression: str) -> None:
     recipe, cell = state.job.study.recipe, state.cell
     spec, options = catalog.architecture(cell.architecture)
     with state.timed("prepare"):
-        network = build(cell, spec.options | options, state)
+        network = build(cell, {**spec.options, **options}, state)
         images, masks = state.prepared.resized(recipe)
         pairs = {split: resident(images, masks, state.positions[split], state.device) for split in ("train", "val")}
     state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
     trainer = _Trainer(state, network, losses.build(expression), pairs["train"], pairs["val"], spec.divisor)
     with state.timed("tune"):
-        trials = trainer.tune()
+        trials = trainer.trials()
     found = tune.best(trials)
     state.record = replace(state.record, trials=trials, lr_smooth=tune.smooth_peak(trials))
     if found is None:
@@ -202,12 +199,11 @@ class _Trainer:
     def folder(self) -> Path:
         return self.state.job.store.tuning(self.state.cell)
 
-    def tune(self) -> tuple[Trial, ...]:
+    def trials(self) -> tuple[Trial, ...]:
         """The trials of the cell's tuning, those that are not in its journal yet run now."""
         ingredients = {**self.state.record.ingredients, "cell": asdict(replace(self.state.cell, seed=0))}
-        trials = tune.tune(
-            self.state.job.study.tuning, self.attempt, journal=self.folder / "journal", fingerprint=plan.digest(ingredients)
-        )
+        fingerprint, journal = plan.digest(ingredients), self.folder / "journal"
+        trials = tune.tune(self.state.job.study.tuning, self.attempt, journal=journal, fingerprint=fingerprint)
         text = json.dumps([asdict(trial) for trial in trials], indent=1)
         write_bytes(self.folder / "trials.json", text.encode())
         return trials
@@ -293,7 +289,8 @@ def resolve_device(name: str) -> torch.device:
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise StudyError(f"There is no device {name!r}. Allowed: auto, cpu, cuda, cuda:0, cuda:1, ..")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise StudyError(f"The device {name} is not here: torch sees {torch.cuda.device_count()} CUDA devices. Use --device auto.")
+        found = torch.cuda.device_count()
+        raise StudyError(f"The device {name} is not here: torch sees {found} CUDA devices. Use --device auto.")
     return torch.device(name)
 
 
@@ -320,7 +317,8 @@ def environment(device: torch.device, precision: torch.dtype, threads: int) -> d
 
 def save(path: Path, fitted: train.Fit) -> None:
     """A training as one safetensors file: weights, and its curve in the header."""
-    about = {"value": fitted.value, "best_epoch": fitted.best_epoch, "history": [asdict(epoch) for epoch in fitted.history]}
+    history = [asdict(epoch) for epoch in fitted.history]
+    about = {"value": fitted.value, "best_epoch": fitted.best_epoch, "history": history}
     write_bytes(path, safetensors.torch.save(fitted.state, {"fit": json.dumps(about)}))
 
 
@@ -328,7 +326,7 @@ def load(path: Path) -> train.Fit:
     """What `save` wrote."""
     with safetensors.safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["fit"])
-        state = {name: file.get_tensor(name) for name in file.keys()}
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
     history = tuple(Epoch(**epoch) for epoch in about.pop("history"))
     return train.Fit(state=state, history=history, status=TrialStatus.COMPLETE, **about)
 
@@ -395,6 +393,3 @@ def _peak_memory(device: torch.device) -> float | None:
     except OSError:
         return None
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)
-
-
-__all__ = ["BenchError", "Event", "Job", "run"]

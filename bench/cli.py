@@ -1,9 +1,8 @@
-"""The command line: every command is a few lines that call the engine and show what it says; the only module that prints."""
+"""The command line: each command is a few lines that call the engine and show what it says."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shlex
 import sys
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from bench import __version__, catalog
+from bench import __version__, catalog, cli_rows
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
@@ -58,9 +56,16 @@ class Format(StrEnum):
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
 DataHome = Annotated[
     Path | None,
-    typer.Option("--data-home", metavar="DIR", envvar="BENCH_DATA", help="Where prepared data live (default: the user's cache folder)."),
+    typer.Option(
+        "--data-home",
+        metavar="DIR",
+        envvar="BENCH_DATA",
+        help="Where prepared data live (default: the user's cache folder).",
+    ),
 ]
-StudyName = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study file (.toml), or a built-in study; default: quick.")]
+StudyName = Annotated[
+    str | None, typer.Argument(metavar="[STUDY]", help="A study file (.toml), or a built-in study; default: quick.")
+]
 Many = list[str] | None
 
 
@@ -83,13 +88,17 @@ def main() -> None:
 def options(
     catalog_folder: Annotated[
         list[Path] | None,
-        typer.Option("--catalog", metavar="DIR", help="A folder with datasets/ or architectures/ of your own; repeatable."),
+        typer.Option(
+            "--catalog", metavar="DIR", help="A folder with datasets/ or architectures/ of your own; repeatable."
+        ),
     ] = None,
 ) -> None:
     """Options of every command."""
     for folder in catalog_folder or []:
         if not folder.is_dir():
-            raise StudyError(f"The catalogue folder {folder} does not exist. It should hold datasets/ or architectures/.")
+            raise StudyError(
+                f"The catalogue folder {folder} does not exist. It should hold datasets/ or architectures/."
+            )
     entries = [str(folder.resolve()) for folder in catalog_folder or []]
     if entries:
         os.environ["BENCH_PATH"] = os.pathsep.join([*entries, *filter(None, [os.environ.get("BENCH_PATH")])])
@@ -107,7 +116,9 @@ def list_(axis: Annotated[Axis | None, typer.Argument(help="One axis; default: a
 @data_app.command("prepare")
 def prepare(
     name: Annotated[str, typer.Argument(metavar="DATASET")],
-    source: Annotated[Path | None, typer.Option("--from", metavar="PATH", help="The folder or zip you downloaded.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="PATH", help="The folder or zip you downloaded.")
+    ] = None,
     data_home: DataHome = None,
 ) -> None:
     """Decode and check a data set once, so that every cell can read it."""
@@ -138,17 +149,23 @@ def export(
     from bench import prepare as preparation
 
     count = preparation.export(name, _home(data_home), target)
-    console().print(f"Wrote {count} images with masks to {target}; read them back with --dataset {target}", soft_wrap=True)
+    console().print(
+        f"Wrote {count} images with masks to {target}; read them back with --dataset {target}", soft_wrap=True
+    )
 
 
 @run_app.command("matrix")
 def matrix(
     study: StudyName = None,
-    dataset: Annotated[Many, typer.Option(help="A data set, or the path of a folder; repeat or separate by commas.")] = None,
+    dataset: Annotated[
+        Many, typer.Option(help="A data set, or the path of a folder; repeat or separate by commas.")
+    ] = None,
     architecture: Annotated[Many, typer.Option(help="An architecture, as unet or 'unet[encoder=resnet50]'.")] = None,
     loss: Annotated[Many, typer.Option(help="A loss expression, as dice+ce.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Retrain the tuned rate under N fresh seeds.")] = None,
-    folds: Annotated[int | None, typer.Option(metavar="K", help="Cross-validate by source; 1 keeps the official split.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(metavar="K", help="Cross-validate by source; 1 keeps the official split.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs of one training.")] = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="Learning rates tried per cell.")] = None,
     size: Annotated[str | None, typer.Option(metavar="S|HxW", help="Training size; scores are at native size.")] = None,
@@ -157,15 +174,21 @@ def matrix(
     augment: Annotated[str | None, typer.Option(help="none, light or standard.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the results folder; default: the study's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Cells at once; default: one per core or GPU; 0: in this process.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with parameters and cost; train nothing.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Cells at once; default: one per core or GPU; 0: in this process.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cells with parameters and cost; train nothing.")
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
-    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out data sets that are not prepared.")] = False,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out data sets that are not prepared.")
+    ] = False,
     results: Results = Path("results"),
     data_home: DataHome = None,
 ) -> None:
     """Run a study: every data set x architecture x loss, each with a tuned learning rate; then the leaderboard."""
-    changes = {
+    changes: dict[str, object] = {
         "datasets": dataset, "architectures": architecture, "losses": loss, "seeds": seeds, "folds": folds,
         "epochs": epochs, "trials": trials, "size": size, "batch": batch, "lr_range": lr_range, "augment": augment,
     }  # fmt: skip
@@ -176,7 +199,9 @@ def matrix(
 
 @app.command()
 def status(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="A study or its results folder; default: the newest.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="A study or its results folder; default: the newest.")
+    ] = None,
     why: Annotated[str | None, typer.Option(metavar="CELL", help="Explain one cell, as smear/unet/ce/f0-s0.")] = None,
     results: Results = Path("results"),
     data_home: DataHome = None,
@@ -186,15 +211,17 @@ def status(
     from bench import study as studies
 
     folder = _folder(study, results)
-    place = _place(folder.parent, data_home)
-    planned = run.survey(run.resolve(dataclasses.replace(studies.load(str(folder / "study.toml")), name=folder.name)), place)
+    stored = dataclasses.replace(studies.load(str(folder / "study.toml")), name=folder.name)
+    planned = run.survey(run.resolve(stored), _place(folder.parent, data_home))
     if why is not None:
         known = {one.cell.key: one for one in planned}
         if why not in known:
             raise catalog.unknown("cell", why, known, "bench status")
         console().print("\n".join(run.why(known[why])), markup=False, soft_wrap=True)
         return
-    rows = [{"cell": one.cell.key, "standing": one.standing, "lr": one.record and one.record.lr} for one in planned]
+    rows: list[dict[str, object]] = [
+        {"cell": one.cell.key, "standing": one.standing, "lr": one.record and one.record.lr} for one in planned
+    ]
     _show(rows, title=folder.name)
     counts = {standing: sum(one.standing is standing for one in planned) for standing in run.Standing}
     console().print(", ".join(f"{count} {standing}" for standing, count in counts.items()))
@@ -202,7 +229,9 @@ def status(
 
 @app.command()
 def report(
-    study: Annotated[str | None, typer.Argument(metavar="[RESULTS]", help="A study's results folder; default: the newest.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="[RESULTS]", help="A study's results folder; default: the newest.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="The metric profile; see bench list metrics.")] = "default",
     form: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
     results: Results = Path("results"),
@@ -250,7 +279,14 @@ def console() -> Console:
 
 
 def _run(
-    study: Study, place: Place, device: str, workers: int | None, *, dry_run: bool, retry_failed: bool, skip_missing: bool
+    study: Study,
+    place: Place,
+    device: str,
+    workers: int | None,
+    *,
+    dry_run: bool,
+    retry_failed: bool,
+    skip_missing: bool,
 ) -> None:
     from bench import cli_screen, run
 
@@ -302,7 +338,9 @@ def _finish(folder: Path) -> None:
     console().print(f"Page: {page.resolve()}", soft_wrap=True)
     failed = [row for row in content.rows if row.status not in ("ok", "diverged")]
     if failed:
-        _complain(f"{len(failed)} of {len(content.rows)} cells have no result; see bench status {shlex.quote(str(folder))}.")
+        _complain(
+            f"{len(failed)} of {len(content.rows)} cells have no result; see bench status {shlex.quote(str(folder))}."
+        )
         raise typer.Exit(1)
 
 
@@ -326,7 +364,9 @@ def _folder(study: str | None, results: Path) -> Path:
     for candidate in (Path(study), results / study):
         if (candidate / "study.toml").is_file():
             return candidate
-    raise StudyError(f"Neither {study} nor {results / study} is the results folder of a study. Run bench run matrix first.")
+    raise StudyError(
+        f"Neither {study} nor {results / study} is the results folder of a study. Run bench run matrix first."
+    )
 
 
 def _place(results: Path, data_home: Path | None) -> Place:
@@ -344,24 +384,8 @@ def _home(data_home: Path | None) -> Path:
 
 
 def _show(rows: list[dict[str, object]], *, title: str) -> None:
-    """A plain table of rows that share their keys."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for number, column in enumerate(rows[0] if rows else ["(none)"]):
-        table.add_column(column, overflow="fold", no_wrap=number == 0 and sys.stdout.isatty() is False)
-    for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    console().print(table)
+    console().print(cli_rows.table(rows, title))
     console().print()
-
-
-def _text(value: object) -> str:
-    from rich.markup import escape
-
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    return escape(value if isinstance(value, str) else json.dumps(value))
 
 
 def _complain(message: str) -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from bench import leaderboard, plan
@@ -27,9 +35,11 @@ STYLES = {"ok": "green", "diverged": "yellow", "pending": "dim", "stale": "yello
 
 
 @contextlib.contextmanager
-def bar(console: Console, text: str) -> Iterator[Report]:
+def bar(console: Console, text: str) -> Generator[Report]:
     """A progress bar for one piece of work; it appears with the first step, so that nothing flashes by."""
-    progress = Progress(TextColumn(escape(text)), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+    progress = Progress(
+        TextColumn(escape(text)), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
     task: list[TaskID] = []
 
     def tell(done: int, total: int) -> None:
@@ -88,7 +98,9 @@ class Live:
         trial = 0 if event.trial is None else event.trial
         at = trial * self.study.budget.epochs + event.epoch.epoch
         value = "n/a" if event.epoch.value is None else f"{event.epoch.value:.3f}"
-        where = f"trial {trial + 1}/{self.study.tuning.trials} " if event.trial is not None else f"seed {event.cell.seed} "
+        where = (
+            f"trial {trial + 1}/{self.study.tuning.trials} " if event.trial is not None else f"seed {event.cell.seed} "
+        )
         text = f"{escape(_name(event.cell))} [dim]{where}epoch {event.epoch.epoch} val {value}[/dim]"
         task = self.tasks[event.cell]
         before = self.progress.tasks[self.progress.task_ids.index(task)].completed
@@ -118,11 +130,15 @@ class Live:
         parts = [f"[{style}]{record.status:>9}[/{style}]", escape(event.cell.key)]
         if record.lr is not None:
             best = max((trial.value for trial in record.trials), default=0.0)
-            parts.append(f"[dim]lr {record.lr:.2g}, val mdice_d_fg {best:.3f}, {sum(record.seconds.values()):.0f} s[/dim]")
+            parts.append(
+                f"[dim]lr {record.lr:.2g}, val mdice_d_fg {best:.3f}, {sum(record.seconds.values()):.0f} s[/dim]"
+            )
         if record.edge:
             parts.append("[yellow]rate at the edge of --lr-range[/yellow]")
         if record.error is not None:
-            parts.append(escape(f"{record.error.phase}: {record.error.kind}: {record.error.message.splitlines()[0][:160]}"))
+            parts.append(
+                escape(f"{record.error.phase}: {record.error.kind}: {record.error.message.splitlines()[0][:160]}")
+            )
         return "  ".join(parts)
 
 
@@ -152,10 +168,12 @@ def costs(console: Console, prices: Sequence[Cost], todo: Sequence[Planned], wor
     pending = {one.cell for one in todo}
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name, justify in (("cell", "left"), ("parameters", "right"), ("at most", "right"), ("", "left")):
-        table.add_column(name, justify=justify, overflow="fold")  # ty: ignore[invalid-argument-type]
+        table.add_column(name, justify=justify, overflow="fold")
     for price in prices:
         params = "-" if price.params is None else f"{price.params:,}"
-        table.add_row(escape(price.cell.key), params, _duration(price.seconds), "" if price.cell in pending else "stored")
+        table.add_row(
+            escape(price.cell.key), params, _duration(price.seconds), "" if price.cell in pending else "stored"
+        )
     console.print(table)
     total = sum(price.seconds for price in prices if price.cell in pending)
     console.print(

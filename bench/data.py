@@ -46,7 +46,9 @@ def ordered(pairs: Resident, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield normalise(pairs.images[start : start + batch]), pairs.masks[start : start + batch]
 
 
-def shuffled(pairs: Resident, batch: int, augment: Augment, *, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def shuffled(
+    pairs: Resident, batch: int, augment: Augment, *, seed: int, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in random order, augmented: images float32 (N, 3, H, W), masks int64 (N, H, W).
 
     Order and amounts depend on the seed and the epoch alone; amounts are drawn per sample, not per place in a batch.

@@ -1,4 +1,4 @@
-"""What a study would cost before it runs: one training step of each network, timed here, times the steps it may take."""
+"""What a study would cost before it runs: one step of each network, timed here, times the steps it may take."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def _measure(architecture: str, expression: str, classes: int, job: Job) -> _Ste
     recipe, device = job.study.recipe, resolve_device(job.device)
     precision = resolve_precision(recipe.precision, device)
     spec, options = catalog.architecture(architecture)
-    network = spec.build(channels=3, classes=classes, **(spec.options | options))
-    network.to(device, memory_format=torch.channels_last)
+    network = spec.build(channels=3, classes=classes, **{**spec.options, **options})
+    network.to(device).to(memory_format=torch.channels_last)
     loss = losses.build(expression)
     optimiser = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
     images = torch.rand(recipe.batch, 3, *recipe.size, device=device).contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ import io
 import json
 import statistics as plain
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,9 @@ def boards(table: Sequence[Row], profile: Profile) -> list[Board]:
 
 def label(row: Row | Standing) -> str:
     """How a standing is called in figures: `unet · dice+ce`, or a baseline's name alone."""
-    architecture, loss = (row.cell.architecture, row.cell.loss) if isinstance(row, Row) else (row.architecture, row.loss)
+    architecture, loss = (
+        (row.cell.architecture, row.cell.loss) if isinstance(row, Row) else (row.architecture, row.loss)
+    )
     return architecture if loss is None else f"{architecture} · {loss}"
 
 
@@ -116,7 +118,9 @@ def as_markdown(tables: Sequence[Board], profile: Profile) -> str:
     head = ["rank", "architecture", "loss", *profile.metrics, "95% interval", "cells"]
     for board in tables:
         lines += [f"## {_plain(board.title)}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-        lines += [f"| {' | '.join(_plain(text) for text in as_texts(standing, profile))} |" for standing in board.standings]
+        lines += [
+            f"| {' | '.join(_plain(text) for text in as_texts(standing, profile))} |" for standing in board.standings
+        ]
         lines.append("")
     lines += [f"- `{name}`: {metric.definition}" for name, metric in profile.metrics.items()]
     return "\n".join(lines) + "\n"
@@ -142,7 +146,11 @@ def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
     if record is None:
         return Row(cell=cell, status="pending", record=None, values={})
     status = str(record.status)
-    if cell.loss is not None and record.ingredients.get("recipe") is not None and _protocol(record) != plan.protocol(study):
+    if (
+        cell.loss is not None
+        and record.ingredients.get("recipe") is not None
+        and _protocol(record) != plan.protocol(study)
+    ):
         status = "stale"
     if record.counts_hash is None or record.data is None:
         return Row(cell=cell, status=status, record=record, values={})
@@ -171,10 +179,7 @@ def _standings(own: Sequence[Row], profile: Profile) -> tuple[Standing, ...]:
     samples = [sample for _, sample in unranked]
     values = [standing.values.get(profile.primary) for standing, _ in unranked]
     placed = statistics.ranks(values, samples)
-    ranked = [
-        Standing(**{name: getattr(standing, name) for name in Standing.__slots__} | {"rank": rank})
-        for (standing, _), rank in zip(unranked, placed, strict=True)
-    ]
+    ranked = [replace(standing, rank=rank) for (standing, _), rank in zip(unranked, placed, strict=True)]
     return tuple(sorted(ranked, key=lambda standing: -_or(standing.values.get(profile.primary), -1.0)))
 
 

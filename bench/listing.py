@@ -48,7 +48,9 @@ def devices() -> Rows:
     rows: Rows = [{"device": "cpu", "what": f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}"}]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        rows.append({"device": f"cuda:{index}", "what": f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"})
+        rows.append(
+            {"device": f"cuda:{index}", "what": f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"}
+        )
     if not torch.cuda.is_available():
         rows.append({"device": "cuda", "what": "not available: torch sees no CUDA device"})
     return rows

@@ -40,11 +40,11 @@ class Term:
 
     weight: float
     name: str
-    options: tuple[tuple[str, Option], ...]
+    options: tuple[tuple[str, float], ...]  # those that differ from the defaults
 
     def __str__(self) -> str:
-        factor = "" if self.weight == 1.0 else f"{repr(self.weight).removesuffix('.0')}*"
-        return factor + names.show(self.name, dict(self.options))
+        factor = "" if self.weight == 1.0 else f"{_short(self.weight)}*"
+        return factor + names.show(self.name, {key: _short(value) for key, value in self.options})
 
 
 def parse(expression: str) -> tuple[Term, ...]:
@@ -53,9 +53,10 @@ def parse(expression: str) -> tuple[Term, ...]:
     Raises:
         NameUnknown: If a term, an option or a weight cannot be understood.
     """
-    terms = tuple(_term(part, expression) for part in names.split(expression, "+"))
-    if not terms:
-        raise NameUnknown(f"The loss {expression!r} is empty. Write one such as dice+ce; see bench list losses.")
+    parts = names.split(expression, "+")
+    terms = tuple(_term(part, expression) for part in parts)
+    if not terms or "+".join(parts).count("+") != expression.count("+"):
+        raise NameUnknown(f"The loss {expression!r} has an empty term. Write one as dice+ce; see bench list losses.")
     return terms
 
 
@@ -153,6 +154,11 @@ LOSSES: dict[str, LossSpec] = {
 }
 
 
+def _short(value: float) -> Option:
+    """A whole number without its .0, so that 2 and 2.0 are spelled alike; any other number in full."""
+    return int(value) if value == int(value) and value < 1e15 else value
+
+
 def _cross_entropy_map(logits: Tensor, target: Tensor) -> Tensor:
     from torch.nn import functional
 
@@ -175,4 +181,5 @@ def _term(text: str, expression: str) -> Term:
             raise unknown(f"option of the loss {stem!r}", key, LOSSES[stem].options or ["(none)"], "bench list losses")
         if isinstance(value, (str, bool)) or not 0 <= value < math.inf:
             raise NameUnknown(f"The option {key}={value} of the loss {expression!r} must be a number of at least 0.")
-    return Term(weight, stem, tuple(sorted(options.items())))
+    chosen = {key: float(value) for key, value in options.items() if value != LOSSES[stem].options[key]}
+    return Term(weight, stem, tuple(sorted(chosen.items())))

@@ -107,7 +107,7 @@ def background_share(counts: Counts) -> Values:
 
 
 def _binary_mean(overlap: Callable[[Counts], Values], index: int | None) -> Callable[[Counts], Values]:
-    """Foreground (1), background (0) or their mean (None), after all foreground classes became one; mean over images."""
+    """Foreground (1), background (0) or their mean (None) of merged classes; mean over images."""
 
     def compute(counts: Counts) -> Values:
         per_image = overlap(binary(counts))
@@ -134,27 +134,27 @@ DEFAULT = Profile(
     metrics={
         "mdice_d_fg": Metric(
             title="mDice (data set, foreground)",
-            definition="Pixels summed over all test images; Dice per class; mean over the foreground classes that occur "
-            "in the truth.",
+            definition="Pixels summed over all test images; Dice per class; mean over the foreground classes that "
+            "occur in the truth.",
             compute=_dataset_mean(dice),
         ),
         "miou_d_fg": Metric(
             title="mIoU (data set, foreground)",
-            definition="Pixels summed over all test images; IoU per class; mean over the foreground classes that occur "
-            "in the truth.",
+            definition="Pixels summed over all test images; IoU per class; mean over the foreground classes that "
+            "occur in the truth.",
             compute=_dataset_mean(iou),
         ),
         "mdice_i_fg": Metric(
             title="mDice (per image, foreground)",
-            definition="Dice per image and class, where the class is in the truth or predicted (0 where only predicted); "
-            "mean over images per class, then over foreground classes. nnU-Net's rule.",
+            definition="Dice per image and class, where the class is in the truth or predicted (0 where only "
+            "predicted); mean over images per class, then over foreground classes. nnU-Net's rule.",
             compute=_image_mean(dice),
             summed=False,
         ),
         "miou_i_fg": Metric(
             title="mIoU (per image, foreground)",
-            definition="IoU per image and class, where the class is in the truth or predicted (0 where only predicted); "
-            "mean over images per class, then over foreground classes.",
+            definition="IoU per image and class, where the class is in the truth or predicted (0 where only "
+            "predicted); mean over images per class, then over foreground classes.",
             compute=_image_mean(iou),
             summed=False,
         ),

@@ -16,7 +16,7 @@ def parse(text: str) -> tuple[str, dict[str, Option]]:
     Values are read as int, float or bool (true, false) where they look like one, else as text.
 
     Raises:
-        NameUnknown: If the brackets do not match or an option is not `key=value`.
+        NameUnknown: If the brackets do not match, an option is not `key=value`, or one stands twice.
     """
     match = _NAME.fullmatch(text.strip())
     if match is None or not _balanced(match["options"] or ""):
@@ -26,6 +26,8 @@ def parse(text: str) -> tuple[str, dict[str, Option]]:
         key, equals, value = part.partition("=")
         if not equals or not key.strip() or not value.strip():
             raise NameUnknown(f"Cannot read the option {part!r} of {text!r}. Write name[key=value,key=value].")
+        if key.strip() in options:
+            raise NameUnknown(f"The option {key.strip()!r} stands twice in {text!r}. Keep one.")
         options[key.strip()] = _value(value.strip())
     return match["stem"].strip(), options
 

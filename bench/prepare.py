@@ -1,8 +1,8 @@
 """A raw data set, decoded once and checked, on disk: what every cell reads.
 
-    <data-home>/<name>/index.json     classes, samples, sizes, hashes; written last, so it says that the rest is there
-    <data-home>/<name>/pixels.bin     uint8: per sample the image (H, W, 3), then the mask (H, W)
-    <data-home>/<name>/{images,masks}-<H>x<W>-resize.npy     the same at training size, made on first use
+<data-home>/<name>/index.json     classes, samples, sizes, hashes; written last, so it says that the rest is there
+<data-home>/<name>/pixels.bin     uint8: per sample the image (H, W, 3), then the mask (H, W)
+<data-home>/<name>/{images,masks}-<H>x<W>-resize.npy     the same at training size, made on first use
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Index:
     """What index.json holds.
 
     Attributes:
-        stamp: Hash of the names, sizes and times of the raw files; empty for a generated data set.
+        stamp: Hash of the reader's code and of the names, sizes and times of the raw files.
         hash: Hash of classes, samples and pixels: what a fingerprint calls the data.
     """
 
@@ -91,7 +91,7 @@ class Prepared:
         return positions
 
     def resized(self, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-        """All images uint8 (N, H, W, 3) and masks uint8 (N, H, W) at training size, memory-mapped; made on first use."""
+        """All images uint8 (N, H, W, 3) and masks uint8 (N, H, W) at training size, memory-mapped."""
         height, width = recipe.size
         paths = [self.folder / f"{what}-{height}x{width}-{recipe.fit}.npy" for what in ("images", "masks")]
         if not all(path.is_file() for path in paths):
@@ -127,10 +127,14 @@ def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> tuple[
     if image.shape[:2] == size:
         return np.asarray(image), np.asarray(mask)
     small = Image.fromarray(np.asarray(image)).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(small), np.asarray(Image.fromarray(np.asarray(mask)).resize((width, height), Image.Resampling.NEAREST))
+    return np.asarray(small), np.asarray(
+        Image.fromarray(np.asarray(mask)).resize((width, height), Image.Resampling.NEAREST)
+    )
 
 
-def prepare(name: str, data_home: Path, source: Path | None = None, progress: Progress = lambda done, of: None) -> Prepared:
+def prepare(
+    name: str, data_home: Path, source: Path | None = None, progress: Progress = lambda done, of: None
+) -> Prepared:
     """Decode and check a data set, unless it is prepared already.
 
     Args:
@@ -140,18 +144,17 @@ def prepare(name: str, data_home: Path, source: Path | None = None, progress: Pr
     Raises:
         DataError: If the raw files are missing or malformed; nothing is left half-prepared.
     """
-    spec = catalog.dataset(name)
-    if catalog.is_folder(name):
-        source = Path(name)
+    spec = None if catalog.is_folder(name) else catalog.dataset(name)
+    source = Path(name) if spec is None else source
+    folder = location(name, data_home)
+    found, stamp = _read_index(folder), _stamp(name, source)
+    if found is not None and found.stamp == stamp:
+        return Prepared(folder, found)
+    spec = spec or catalog.dataset(name)  # looks into every mask of a folder, hence only now
     if source is None and not spec.generated:
         return open_prepared(name, data_home)
-    stamp = "" if spec.generated or source is None else _stamp(source)
-    folder = location(name, data_home)
-    found = _read_index(folder)
-    if found is not None and found.stamp == stamp and found.classes == spec.classes:
-        return Prepared(folder, found)
     check_room(data_home)
-    if spec.generated or source is None:
+    if source is None:
         return _write(name, spec, Path(), stamp, folder, progress)
     with archive.opened(source, data_home) as root:
         return _write(name, spec, root, stamp, folder, progress)
@@ -163,8 +166,10 @@ def open_prepared(name: str, data_home: Path) -> Prepared:
     Raises:
         DataError: If it is not prepared, with the command that prepares it.
     """
+    if catalog.is_folder(name):
+        return prepare(name, data_home)
     spec = catalog.dataset(name)
-    if spec.generated or catalog.is_folder(name):
+    if spec.generated:
         return prepare(name, data_home)
     found = _read_index(location(name, data_home))
     if found is None:
@@ -269,7 +274,8 @@ def _entry(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int, of
     strange = (mask >= classes) & (mask != IGNORE)
     if strange.any():
         raise DataError(
-            f"{sample.mask} holds the class {int(mask[strange][0])}; allowed are 0 to {classes - 1}, and {IGNORE} to ignore a pixel."
+            f"{sample.mask} holds the class {int(mask[strange][0])}; allowed are 0 to {classes - 1}, and {IGNORE} to "
+            "ignore a pixel. Mend the file, or its reader."
         )
     digest = hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest()
     pixels = tuple(np.bincount(mask.ravel(), minlength=classes)[:classes].tolist())
@@ -282,13 +288,14 @@ def _hash(classes: tuple[ClassSpec, ...], entries: list[Entry]) -> str:
     return hashlib.sha256("\n".join([repr([spec.name for spec in classes]), *lines]).encode()).hexdigest()[:16]
 
 
-def _stamp(source: Path) -> str:
-    """Hash of the names, sizes and modification times of all files below a path."""
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-    digest = hashlib.sha256()
-    for path in files if source.exists() else []:
-        state = path.stat()
-        digest.update(f"{path.relative_to(source)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+def _stamp(name: str, source: Path | None) -> str:
+    """Hash of what prepared data are made from: the reader's code, and names, sizes and times of all raw files."""
+    digest = hashlib.sha256(catalog.code_hash("datasets", name).encode())
+    if source is not None and source.exists():
+        files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+        for path in files:
+            state = path.stat()
+            digest.update(f"{path.relative_to(source)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -304,7 +311,7 @@ def _read_index(folder: Path) -> Index | None:
 
 
 @functools.cache
-def _adapter():  # noqa: ANN202 - a pydantic type, imported on first use
+def _adapter():
     import pydantic
 
     return pydantic.TypeAdapter(Index)

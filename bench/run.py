@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import catalog, losses, names, plan, study as studies, workers
+from bench import catalog, losses, plan, workers
+from bench import study as studies
 from bench.baselines import BASELINES
 from bench.catalog import unknown
 from bench.errors import DataError
@@ -59,18 +59,14 @@ def resolve(study: Study) -> Study:
     Raises:
         NameUnknown: If a data set, architecture, loss, baseline or augmentation does not exist.
     """
-    for name in study.datasets:
-        catalog.dataset(name)
-    for name in study.architectures:
-        catalog.architecture(name)
     preset(study.recipe.augment)
     for name in study.baselines:
         if name not in BASELINES:
             raise unknown("baseline", name, BASELINES, "bench list architectures")
     return replace(
         study,
-        datasets=tuple(dict.fromkeys(study.datasets)),
-        architectures=tuple(dict.fromkeys(names.show(*names.parse(name)) for name in study.architectures)),
+        datasets=tuple(dict.fromkeys(_dataset_name(name) for name in study.datasets)),
+        architectures=tuple(dict.fromkeys(catalog.canonical("architectures", name) for name in study.architectures)),
         losses=tuple(dict.fromkeys(losses.canonical(name) for name in study.losses)),
     )
 
@@ -90,11 +86,13 @@ def survey(study: Study, place: Place) -> list[Planned]:
             cell,
             study,
             data=_data_hash(prepared[cell.dataset], cell.fold, study.folds),
-            code="" if cell.loss is None else _code_hash(cell.architecture),
+            code="" if cell.loss is None else catalog.code_hash("architectures", cell.architecture),
             versions=versions,
         )
         record = store.read(cell)
-        planned.append(Planned(cell=cell, ingredients=ingredients, record=record, standing=_standing(record, ingredients)))
+        planned.append(
+            Planned(cell=cell, ingredients=ingredients, record=record, standing=_standing(record, ingredients))
+        )
     return planned
 
 
@@ -193,7 +191,9 @@ def why(one: Planned) -> list[str]:
         return ["It has not run yet."]
     if one.record.error is not None:
         return [f"{one.record.status} in {one.record.error.phase}: {one.record.error.kind}: {one.record.error.message}"]
-    return list(_differences(one.record.ingredients, one.ingredients, "")) or ["It is done: nothing that matters changed."]
+    return list(_differences(one.record.ingredients, one.ingredients, "")) or [
+        "It is done: nothing that matters changed."
+    ]
 
 
 def default_workers(device: str) -> int:
@@ -232,6 +232,11 @@ def _differences(old: object, new: object, path: str) -> Iterator[str]:
         yield f"{path}: was {old}, is {new}"
 
 
+def _dataset_name(name: str) -> str:
+    """A folder stays the path it was given as; preparing it will look inside."""
+    return name if catalog.is_folder(name) else catalog.canonical("datasets", name)
+
+
 def _data_hash(prepared: Prepared, fold: int, folds: int) -> str:
     """Pixels and classes, and who trains on what."""
     split = prepared.split(fold, folds)
@@ -239,18 +244,13 @@ def _data_hash(prepared: Prepared, fold: int, folds: int) -> str:
     return plan.digest([prepared.index.hash, ids])
 
 
-def _code_hash(architecture: str) -> str:
-    """The drop-in file of an architecture and the shared blocks beside it."""
-    path = catalog.entries("architectures")[names.parse(architecture)[0]].path
-    content = [file.read_bytes() for file in (path, *sorted(path.parent.glob("_*.py")))]
-    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
-
-
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError as error:
-        raise DataError(f"The package {package} is not installed. Install the project again: pip install -e .") from error
+        raise DataError(
+            f"The package {package} is not installed. Install the project again: pip install -e ."
+        ) from error
 
 
 def _quiet_threads(threads: int) -> None:

@@ -112,7 +112,7 @@ class Recipe:
         optimiser: adamw, adam or sgd (momentum 0.9).
         schedule: cosine (to 1% of the rate), or constant; both after the warm-up.
         warmup: Share of all steps in which the rate rises linearly, 0 to 0.5.
-        clip: Largest norm of the gradient; None for no clipping.
+        clip: Largest norm of the gradient; 0 for no clipping.
         patience: Epochs without a better validation score before training ends; None for never.
         precision: auto (bf16 where the device computes in it, else fp32), bf16 or fp32.
     """
@@ -127,7 +127,7 @@ class Recipe:
     weight_decay: float = 1e-4
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.1
-    clip: float | None = 1.0
+    clip: float = 1.0
     patience: int | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
 
@@ -148,7 +148,7 @@ class Tuning:
     lr_range: tuple[float, float] = (1e-4, 1e-2)
     trials: int = 6
     stop: bool = True
-    grace: int = 2
+    grace: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

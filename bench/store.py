@@ -22,7 +22,7 @@ import secrets
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,9 @@ class Store:
         path = self.cell(cell) / "counts.npz"
         arrays = read_arrays(path)
         if not {"ids", "counts"} <= arrays.keys():
-            raise StoreError(f"{path} holds {sorted(arrays)}, not ids and counts. Run the study again to write it anew.")
+            raise StoreError(
+                f"{path} holds {sorted(arrays)}, not ids and counts. Run the study again to write it anew."
+            )
         return [str(name) for name in arrays["ids"]], arrays["counts"]
 
 
@@ -164,7 +166,9 @@ def read_record(path: Path) -> Record:
             )
         return _adapter().validate_python(values)
     except (OSError, ValueError, pydantic.ValidationError) as error:
-        raise StoreError(f"{path} is not a record of bench: {str(error).splitlines()[0]}. Delete it and run again.") from error
+        raise StoreError(
+            f"{path} is not a record of bench: {str(error).splitlines()[0]}. Delete it and run again."
+        ) from error
 
 
 def records(root: Path) -> Iterator[Record]:
@@ -194,7 +198,7 @@ def check_room(folder: Path, needed: int = ROOM) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Generator[None]:
     """Turn what the system says about a failed write into an error that says what to do."""
     try:
         yield
@@ -202,7 +206,9 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno is None:
             raise  # a decoder's complaint about its input, not the system's about the disk
         if error.errno in _FULL:
-            raise DiskFull(f"No room is left to write {path}. Finished cells are kept; free some disk and run again.") from error
+            raise DiskFull(
+                f"No room is left to write {path}. Finished cells are kept; free some disk and run again."
+            ) from error
         raise StoreError(f"Cannot write {path}: {error.strerror}. Check the folder, or choose another one.") from error
 
 

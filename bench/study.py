@@ -25,7 +25,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "recipe.size": (16, 8192),
     "recipe.weight_decay": (0.0, 1.0),
     "recipe.warmup": (0.0, 0.5),
-    "recipe.clip": (1e-6, 1e6),
+    "recipe.clip": (0.0, 1e6),
     "recipe.patience": (1, 100_000),
     "tuning.lr_range": (1e-8, 100.0),
     "tuning.trials": (1, 1000),
@@ -58,7 +58,9 @@ def load(text: str) -> Study:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"Cannot read the study {path}: {getattr(error, 'strerror', None) or error}.") from error
     except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{path} is not TOML: {error}. See docs/study.schema.json for what a study may say.") from error
+        raise StudyError(
+            f"{path} is not TOML: {error}. See docs/study.schema.json for what a study may say."
+        ) from error
     return parse({"name": path.stem, **values}, where=str(path))
 
 
@@ -75,7 +77,7 @@ def parse(values: Mapping[str, Any], *, where: str) -> Study:
     if schema != SCHEMA:
         raise StudyError(f"{where} has schema {schema}; this version of bench reads schema {SCHEMA}. Write it anew.")
     try:
-        study = pydantic.TypeAdapter(Study).validate_python(_square(values))
+        study = pydantic.TypeAdapter(Study).validate_json(json.dumps(_square(values), default=str), strict=True)
     except pydantic.ValidationError as error:
         problems = "; ".join(f"{_path(e['loc'])}: {e['msg']}" for e in error.errors())
         raise StudyError(f"{where}: {problems}. See docs/study.schema.json.") from error

@@ -56,7 +56,7 @@ def fit(
 ) -> Fit:
     """Train a network in place; see `Fit` for what comes back."""
     device = train.images.device
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
     optimiser = _optimiser(network, recipe, lr, device)
     steps_per_epoch = math.ceil(len(train) / recipe.batch)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe, budget.epochs * steps_per_epoch))
@@ -71,7 +71,7 @@ def fit(
             optimiser.zero_grad(set_to_none=True)
             step_loss = loss(forward(network, images, divisor, precision), masks)
             step_loss.backward()
-            if recipe.clip is not None:
+            if recipe.clip > 0:
                 nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
             optimiser.step()
             scheduler.step()

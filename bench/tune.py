@@ -72,14 +72,15 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 
 
 def smooth_peak(trials: Sequence[Trial]) -> float | None:
-    """The rate at the top of a smoothed curve of value against log rate, between the lowest and highest rate that worked.
+    """The rate at the top of a smoothed curve of value against log rate, between the outermost complete trials.
 
     A Gaussian process with a length scale of half a decade and noise of 0.02, the spread of seeds near a peak; the
-    luckiest trial at the edge of stability is pulled towards its neighbours. None when every trial diverged.
+    luckiest trial at the edge of stability is pulled towards its neighbours. Stopped trials are left out: their values
+    are of an earlier epoch. None when no trial is complete.
     """
     from scipy.interpolate import RBFInterpolator
 
-    tried = [trial for trial in trials if trial.status is not TrialStatus.DIVERGED]
+    tried = [trial for trial in trials if trial.status is TrialStatus.COMPLETE]
     if not tried:
         return None
     at = np.array([[math.log10(trial.lr)] for trial in tried])
@@ -88,7 +89,12 @@ def smooth_peak(trials: Sequence[Trial]) -> float | None:
         return tried[0].lr
     variance = max(float(values.var()), 1e-6)
     curve = RBFInterpolator(
-        at, values - values.mean(), kernel="gaussian", epsilon=math.sqrt(0.5) / 0.5, smoothing=0.02**2 / variance, degree=-1
+        at,
+        values - values.mean(),
+        kernel="gaussian",
+        epsilon=math.sqrt(0.5) / 0.5,
+        smoothing=0.02**2 / variance,
+        degree=-1,
     )
     grid = np.linspace(at.min(), at.max(), 401)[:, None]
     return float(10 ** grid[int(curve(grid).argmax()), 0])
@@ -107,11 +113,14 @@ def anchors(tuning: Tuning) -> list[float]:
 
 
 def _behind(study: optuna.Study, epoch: Epoch) -> bool:
-    """Whether a trial's value is below the median of earlier trials at the same epoch, two at least."""
+    """Whether a trial's value is below the median of at least two earlier trials at the same epoch.
+
+    Diverged trials are no rivals, so the first two that do not diverge always run to their end.
+    """
     rivals = [
         trial.intermediate_values[epoch.epoch]
         for trial in _finished(study)
-        if epoch.epoch in trial.intermediate_values
+        if epoch.epoch in trial.intermediate_values and trial.user_attrs["status"] != TrialStatus.DIVERGED
     ]
     return len(rivals) >= 2 and (epoch.value or 0.0) < float(np.median(rivals))
 

@@ -5,6 +5,7 @@ Knows nothing of cells: jobs are numbers to it, and what a worker says is passed
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 import sys
@@ -12,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from bench.errors import BenchError
 
 Say = Callable[[object], None]
-Work = Callable[[object, Say], None]
+Work = Callable[[Any, Say], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,41 @@ class _Worker:
     job: int | None = None
 
 
+class _Team:
+    """The workers of one run and the jobs that wait for them."""
+
+    def __init__(self, work: Work, jobs: Sequence[object]) -> None:
+        self.context = multiprocessing.get_context("spawn")
+        self.work, self.jobs = work, jobs
+        self.waiting = list(range(len(jobs)))[::-1]
+        self.workers: list[_Worker] = []
+
+    def hire(self) -> None:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=_serve, args=(theirs, self.work), daemon=True)
+        process.start()
+        theirs.close()
+        self.workers.append(_Worker(process, ours))
+        self.hand_out(self.workers[-1])
+
+    def hand_out(self, worker: _Worker) -> None:
+        worker.job = self.waiting.pop() if self.waiting else None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead worker is noticed when it is heard
+            worker.pipe.send((worker.job, None if worker.job is None else self.jobs[worker.job]))
+
+    def heard(self, worker: _Worker) -> Said | Done | Died:
+        message = _receive(worker)
+        if isinstance(message, Refused):
+            raise message.error
+        if isinstance(message, Done):
+            self.hand_out(worker)
+        elif isinstance(message, Died):
+            self.workers.remove(worker)
+            if self.waiting:
+                self.hire()
+        return message
+
+
 def run(work: Work, jobs: Sequence[object], *, workers: int) -> Iterator[Said | Done | Died]:
     """Run `work(job, say)` for every job on spawned processes; yields what happens, as it happens.
 
@@ -67,40 +104,17 @@ def run(work: Work, jobs: Sequence[object], *, workers: int) -> Iterator[Said | 
     Raises:
         BenchError: The first one a job raised; the other workers are ended.
     """
-    context = multiprocessing.get_context("spawn")
-    waiting = list(range(len(jobs)))[::-1]
-    team: list[_Worker] = []
-
-    def hire() -> None:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        process.start()
-        theirs.close()
-        team.append(_Worker(process, ours))
-        hand_out(team[-1])
-
-    def hand_out(worker: _Worker) -> None:
-        worker.job = waiting.pop() if waiting else None
-        worker.pipe.send((worker.job, None if worker.job is None else jobs[worker.job]))
-
+    team = _Team(work, jobs)
     try:
         for _ in range(min(workers, len(jobs))):
-            hire()
-        while busy := [worker for worker in team if worker.job is not None]:
-            for ready in wait([worker.pipe for worker in busy]):
-                worker = next(worker for worker in team if worker.pipe is ready)
-                message = _receive(worker)
-                if isinstance(message, Refused):
-                    raise message.error
-                if isinstance(message, Died):
-                    team.remove(worker)
-                    if waiting:
-                        hire()
-                elif isinstance(message, Done):
-                    hand_out(worker)
-                yield message
+            team.hire()
+        while busy := [worker for worker in team.workers if worker.job is not None]:
+            ready = wait([worker.pipe for worker in busy])
+            for worker in busy:
+                if worker.pipe in ready:
+                    yield team.heard(worker)
     finally:
-        for worker in team:
+        for worker in team.workers:
             _end(worker)
 
 

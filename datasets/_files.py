@@ -64,7 +64,9 @@ def opened(path: Path) -> Image.Image:
             image = Image.open(file)
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}. Replace the file, or remove it and its partner.") from error
+        raise DataError(
+            f"{path} cannot be read as an image: {error}. Replace the file, or remove it and its partner."
+        ) from error
     if image.mode.startswith(("I", "F")):
         raise DataError(f"{path} has more than 8 bits per channel (mode {image.mode}). Convert it to 8 bits first.")
     return image

@@ -53,7 +53,9 @@ def _base(root: Path) -> Path:
     for base in (root, root / "BCCD Dataset with mask", *sorted(root.glob("*/BCCD Dataset with mask"))):
         if (base / "train").is_dir() or (base / "test").is_dir():
             return base
-    raise DataError(f"{root} is not the Blood-Cell archive: it has no {LAYOUT}. Unpack the archive there and try again.")
+    raise DataError(
+        f"{root} is not the Blood-Cell archive: it has no {LAYOUT}. Unpack the archive there and try again."
+    )
 
 
 SPEC = DatasetSpec(

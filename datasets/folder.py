@@ -129,7 +129,7 @@ def _discovered(samples: list[Sample]) -> list[tuple[int, ClassSpec]]:
     for sample in samples:
         raw = read_mask(Path(sample.mask))
         if raw.ndim == 3:
-            raise DataError(f"{sample.mask} holds colours. Name the colour of each class in a dataset.toml; see bench list datasets.")
+            raise DataError(f"{sample.mask} holds colours. Name the colour of each class in a dataset.toml.")
         values |= set(np.unique(raw).tolist())
         if len(values) > MOST_CLASSES:
             raise DataError(
@@ -146,10 +146,12 @@ def _discovered(samples: list[Sample]) -> list[tuple[int, ClassSpec]]:
         low, high = sorted(values)
         return [(low, _class("background", 0)), (high, _class("foreground", 1))]
     if len(values) > 2 and max(values) < MOST_CLASSES:
-        return [(value, _class("background" if value == 0 else f"class_{value}", value)) for value in range(max(values) + 1)]
+        return [
+            (value, _class("background" if value == 0 else f"class_{value}", value)) for value in range(max(values) + 1)
+        ]
     raise DataError(
-        f"The masks of {Path(samples[0].mask).parent} hold the values {sorted(values)[:8]}. Allowed: two values, or small "
-        "integers from 0; else describe them in dataset.toml."
+        f"The masks of {Path(samples[0].mask).parent} hold the values {sorted(values)[:8]}. Allowed: two values, or "
+        "small integers from 0; else describe them in dataset.toml."
     )
 
 
@@ -158,12 +160,18 @@ def _declared(classes: Any, root: Path) -> list[tuple[int | None, ClassSpec]]:
     table: list[tuple[int | None, ClassSpec]] = []
     for index, entry in enumerate(classes if isinstance(classes, list) else [classes]):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise DataError(f"{where}: class {index} has no name. Write [[classes]] with name, colour and optionally value.")
+            raise DataError(
+                f"{where}: class {index} has no name. Write [[classes]] with name, colour and optionally value."
+            )
         colour, value = entry.get("colour", _class("", index).colour), entry.get("value")
         if not (isinstance(colour, (list, tuple)) and len(colour) == 3 and all(_is_byte(part) for part in colour)):
-            raise DataError(f"{where}: the colour of {entry['name']!r} is {colour!r}; it must be [red, green, blue], each 0 to 255.")
+            raise DataError(
+                f"{where}: the colour of {entry['name']!r} is {colour!r}; it must be [red, green, blue], each 0 to 255."
+            )
         if value is not None and not _is_byte(value):
-            raise DataError(f"{where}: the value of {entry['name']!r} is {value!r}; it must be an integer from 0 to 255.")
+            raise DataError(
+                f"{where}: the value of {entry['name']!r} is {value!r}; it must be an integer from 0 to 255."
+            )
         value = index if value is None and "colour" not in entry else value
         table.append((value, ClassSpec(name=entry["name"], colour=tuple(colour))))
     _check_distinct(table, where)
@@ -173,14 +181,18 @@ def _declared(classes: Any, root: Path) -> list[tuple[int | None, ClassSpec]]:
 def _check_distinct(table: list[tuple[int | None, ClassSpec]], where: Path) -> None:
     """Refuse too few classes, too many, and two that cannot be told apart."""
     if not 2 <= len(table) <= MOST_CLASSES:
-        raise DataError(f"{where} names {len(table)} classes; 2 (background and one more) to {MOST_CLASSES} are allowed.")
+        raise DataError(
+            f"{where} has {len(table)} entries [[classes]]; 2 (background and one more) to {MOST_CLASSES} are allowed."
+        )
     seen: dict[object, str] = {}
     for value, spec in table:
         if spec.name in seen.values():
             raise DataError(f"{where}: two classes are named {spec.name!r}. Give each a name of its own.")
         key = spec.colour if value is None else value
         if key in seen:
-            raise DataError(f"{where}: {seen[key]!r} and {spec.name!r} share the value or colour {key}. Change one of them.")
+            raise DataError(
+                f"{where}: {seen[key]!r} and {spec.name!r} share the value or colour {key}. Change one of them."
+            )
         seen[key] = spec.name
 
 

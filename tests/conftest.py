@@ -7,7 +7,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 os.environ["BENCH_PATH"] = str(Path(__file__).parent / "catalog")
 os.environ.pop("BENCH_DATA", None)
 
-import pytest  # noqa: E402 - after the environment is set
+import pytest
 
 
 @pytest.fixture(scope="session")

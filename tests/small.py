@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import run
 from bench.cell import Event, Job
-from bench.specs import Budget, Place, Record, Recipe, Study, Tuning
+from bench.specs import Budget, Place, Recipe, Record, Study, Tuning
 from bench.store import records
 
 SMEAR = "smear[size=64,test=4,train=6,val=3]"
@@ -25,7 +25,7 @@ def study(**changes: object) -> Study:
         tuning=Tuning(lr_range=(1e-3, 1e-1), trials=2),
         budget=Budget(epochs=2),
     )
-    return replace(base, **changes)  # ty: ignore[invalid-argument-type]
+    return replace(base, **changes)
 
 
 def place(folder: Path, data_home: Path) -> Place:

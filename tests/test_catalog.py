@@ -17,7 +17,9 @@ def test_entries_are_the_files_of_the_folders_with_their_docstrings():
     found = catalog.entries("architectures")
 
     assert {path.stem for path in (ROOT / "architectures").glob("[a-z]*.py")} | {"tiny", "faulty"} == set(found)
-    assert "U-Net: an encoder, and a decoder that takes up the encoder's features at every scale." == found["unet"].summary
+    assert (
+        "U-Net: an encoder, and a decoder that takes up the encoder's features at every scale." == found["unet"].summary
+    )
 
 
 def test_helpers_that_start_with_an_underscore_are_not_listed():
@@ -86,7 +88,9 @@ def test_a_user_catalogue_named_on_the_command_line_is_listed_and_found_by_spawn
     script = tmp_path / "script.py"
     script.write_text(code)
     environment = os.environ | {"BENCH_PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    spawned = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False)
+    spawned = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=False
+    )
     listed = subprocess.run(
         [sys.executable, str(ROOT / "cli.py"), "--catalog", str(tmp_path), "list", "architectures"],
         cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -150,7 +150,10 @@ WRONG = {
     "sizes that differ": (["--dataset", "./unequal"], ["32x32", "16x16", "same size"]),
     "an unreadable file": (["--dataset", "./unreadable"], ["a.png", "cannot be read"]),
     "too many mask values": (["--dataset", "./values"], ["values", "two values"]),
-    "data that are not prepared": (["--dataset", "blood_cell"], ["not prepared", "bench data prepare blood_cell --from PATH"]),
+    "data that are not prepared": (
+        ["--dataset", "blood_cell"],
+        ["not prepared", "bench data prepare blood_cell --from PATH"],
+    ),
     "a device that is not there": (["--device", "cuda:77", "--workers", "0"], ["cuda:77 is not here", "--device auto"]),
     "a device of no kind": (["--device", "tpu", "--workers", "0"], ["'tpu'", "auto, cpu, cuda"]),
     "a name that is no folder": (["--name", "../up"], ["'../up'", "cannot name a folder"]),
@@ -164,11 +167,15 @@ def test_wrong_input_is_one_line_that_says_what_where_and_how_to_fix_it(bench, c
         images(tmp_path / name / "images", ["a.png", "b.png"])
         images(tmp_path / name / "masks", masks, "L", (16, 16) if name == "unequal" else (32, 32))
         if name != "lonely":
-            Image.fromarray(np.eye(16 if name == "unequal" else 32, dtype=np.uint8)).save(tmp_path / name / "masks" / "b.png")
+            Image.fromarray(np.eye(16 if name == "unequal" else 32, dtype=np.uint8)).save(
+                tmp_path / name / "masks" / "b.png"
+            )
     (tmp_path / "unreadable" / "images" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nthis is no picture")
     images(tmp_path / "values" / "images", ["a.png"])
     (tmp_path / "values" / "masks").mkdir()
-    Image.fromarray(np.arange(1024, dtype=np.int64).reshape(32, 32).astype(np.uint8)).save(tmp_path / "values" / "masks" / "a.png")
+    Image.fromarray(np.arange(1024, dtype=np.int64).reshape(32, 32).astype(np.uint8)).save(
+        tmp_path / "values" / "masks" / "a.png"
+    )
     options, words = WRONG[case]
     if case == "data that are not prepared":
         monkeypatch.setenv("BENCH_DATA", str(tmp_path / "none"))
@@ -226,7 +233,9 @@ def test_doctor_tells_versions_devices_and_data(bench):
     code, out, _ = bench("doctor")
 
     assert 0 == code
-    assert [] == [word for word in ("torch", "optuna", "cpu", "blood_cell", "missing: get it from", "smear") if word not in out]
+    assert [] == [
+        word for word in ("torch", "optuna", "cpu", "blood_cell", "missing: get it from", "smear") if word not in out
+    ]
 
 
 @pytest.mark.parametrize("axis", ["datasets", "architectures", "losses", "metrics", "studies"])

@@ -37,7 +37,13 @@ def test_predictions_come_at_native_size_and_do_not_depend_on_the_batch():
     one, other = (
         list(
             evaluate.predict(
-                network, images, sizes, recipe=Recipe(batch=batch), divisor=1, precision=torch.float32, device=torch.device("cpu")
+                network,
+                images,
+                sizes,
+                recipe=Recipe(batch=batch),
+                divisor=1,
+                precision=torch.float32,
+                device=torch.device("cpu"),
             )
         )
         for batch in (1, 4)
@@ -52,7 +58,13 @@ def test_at_training_size_a_prediction_is_the_argmax_of_the_logits():
     network = nn.Conv2d(3, 3, 1)
     images = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     predicted = evaluate.predict(
-        network, images, [(8, 8)] * 2, recipe=Recipe(batch=2), divisor=1, precision=torch.float32, device=torch.device("cpu")
+        network,
+        images,
+        [(8, 8)] * 2,
+        recipe=Recipe(batch=2),
+        divisor=1,
+        precision=torch.float32,
+        device=torch.device("cpu"),
     )
     with torch.inference_mode():
         expected = network(normalise(torch.from_numpy(images))).argmax(dim=1).numpy()

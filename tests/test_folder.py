@@ -145,7 +145,7 @@ def test_values_of_a_description_are_classes(raw: Path, home: Path) -> None:
         ("title = ", "is not TOML"),
         ("classes = 3", "class 0 has no name"),
         ("[[classes]]\ncolour = [0, 0, 0]", "class 0 has no name"),
-        ('[[classes]]\nname = "a"', "names 1 classes"),
+        ('[[classes]]\nname = "a"', r"has 1 entries \[\[classes\]\]; 2"),
         ('[[classes]]\nname = "a"\ncolour = [0, 0]', r"must be \[red, green, blue\]"),
         ('[[classes]]\nname = "a"\ncolour = [0, 0, 256]', r"must be \[red, green, blue\]"),
         ('[[classes]]\nname = "a"\nvalue = 256', "must be an integer from 0 to 255"),
@@ -155,7 +155,7 @@ def test_values_of_a_description_are_classes(raw: Path, home: Path) -> None:
             "'c0' and 'c1' share the value or colour 1",
         ),
         ("".join(f'[[classes]]\nname = "c"\nvalue = {at}\n' for at in range(2)), "two classes are named 'c'"),
-        ("".join(f'[[classes]]\nname = "c{at}"\nvalue = {at}\n' for at in range(70)), "names 70 classes"),
+        ("".join(f'[[classes]]\nname = "c{at}"\nvalue = {at}\n' for at in range(70)), "has 70 entries"),
     ],
 )
 def test_a_malformed_description_is_refused_by_its_name(text: str, message: str, raw: Path, home: Path) -> None:

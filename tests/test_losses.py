@@ -59,7 +59,8 @@ def saturated(target: Tensor, scale: float = 1e4) -> Tensor:
         (" dice + ce ", "dice+ce"),
         ("1*dice+0.5*ce", "dice+0.5*ce"),
         ("2.0*ce", "2*ce"),
-        ("0.7*focal[gamma=2]+0.3*tversky", "0.7*focal[gamma=2]+0.3*tversky"),
+        ("0.7*focal[gamma=3]+0.3*tversky", "0.7*focal[gamma=3]+0.3*tversky"),
+        ("focal[gamma=2.0]+tversky[alpha=0.30]", "focal+tversky"),
         ("tversky[ beta = 0.6, alpha=0.4 ]", "tversky[alpha=0.4,beta=0.6]"),
     ],
 )
@@ -85,8 +86,10 @@ def test_the_canonical_spelling_reads_back_to_the_same_terms(terms: list[tuple[f
     ("expression", "message"),
     [
         ("dise+ce", "Did you mean dice"),
-        ("", "is empty"),
-        ("+", "is empty"),
+        ("", "empty term"),
+        ("+", "empty term"),
+        ("dice++ce", "empty term"),
+        ("focal[gamma=1,gamma=2]", "stands twice"),
         ("-0.5*dice", "must be positive"),
         ("0*dice", "must be positive"),
         ("nan*dice", "must be positive"),

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import study
-
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = re.compile(r"^```sh\n(python3 .*)\n```$", re.MULTILINE)
 
@@ -39,12 +37,6 @@ def test_no_registry_address_stands_in_the_constraints():
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
 
     assert not re.search(r"https?://|--index|@ ", text)
-
-
-def test_the_published_schema_is_the_one_the_program_checks_by():
-    import json
-
-    assert json.loads((ROOT / "docs" / "study.schema.json").read_text(encoding="utf-8")) == study.schema()
 
 
 @pytest.mark.slow

@@ -66,6 +66,7 @@ def custom(monkeypatch: pytest.MonkeyPatch, count: int, pair: Pair, **changes: s
         pixel_size_um=0.25,
     )
     monkeypatch.setattr(catalog, "dataset", lambda _: spec)
+    monkeypatch.setattr(catalog, "code_hash", lambda kind, name: "code")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -239,7 +240,9 @@ def test_the_hash_depends_on_all_that_a_score_depends_on(change: str, raw: Path,
 
 def test_the_hash_depends_on_split_source_and_label(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = set()
-    for at, changes in enumerate(({}, {"split": "val"}, {"source": "other"}, {"label": "blurred"}, {"image": "elsewhere"})):
+    for at, changes in enumerate(
+        ({}, {"split": "val"}, {"source": "other"}, {"label": "blurred"}, {"image": "elsewhere"})
+    ):
         custom(monkeypatch, 1, (np.zeros((4, 5, 3), np.uint8), BACK), **changes)
         hashes.add(prepare.prepare("custom", home / str(at)).index.hash)
 

@@ -113,11 +113,11 @@ def test_cells_have_the_sizes_and_numbers_of_a_smear() -> None:
         sides = [(box["bboxW"] + box["bboxH"]) / 2 for box in whole if box["className"] == name]
         assert np.mean(sides) == pytest.approx(diameter, rel=0.12), name
     per_picture = Counter(box["className"] for box in found)
-    red = (per_picture["healthy_rbc"] + per_picture["infected_rbc"]) / 192
+    red = (per_picture["healthy_rbc"] + per_picture["infected_rbc"]) / 128
     assert 8 < red < 14
-    assert 1 < sum(per_picture[name] for name in WHITE_CELLS) / 192 < 2
-    assert 1 < per_picture["thrombocyte"] / 192 < 3
-    assert 0.3 < per_picture["platelet_clump"] / 192 < 0.6
+    assert 1 < sum(per_picture[name] for name in WHITE_CELLS) / 128 < 2
+    assert 1 < per_picture["thrombocyte"] / 128 < 3
+    assert 0.3 < per_picture["platelet_clump"] / 128 < 0.6
 
 
 @pytest.mark.parametrize("size", [128, 448])
@@ -219,4 +219,4 @@ def test_an_option_out_of_its_range_is_refused_in_one_line(options: dict[str, An
 
 def test_the_options_of_the_specification_are_the_defaults_of_read() -> None:
     assert smear.read(Path("nowhere"), **smear.SPEC.options) == smear.read()
-    assert Counter(sample.split for sample in smear.read()) == {"train": 192, "val": 48, "test": 96}
+    assert Counter(sample.split for sample in smear.read()) == {"train": 128, "val": 32, "test": 64}

@@ -22,7 +22,14 @@ def pairs(count: int = 6, size: int = 32):
     return resident(images, masks, range(count), torch.device("cpu"))
 
 
-def fit(network: nn.Module | None = None, *, lr: float = 0.05, recipe: Recipe | None = None, budget: Budget | None = None, watch=None):
+def fit(
+    network: nn.Module | None = None,
+    *,
+    lr: float = 0.05,
+    recipe: Recipe | None = None,
+    budget: Budget | None = None,
+    watch=None,
+):
     torch.manual_seed(0)
     return train.fit(
         network or nn.Conv2d(3, 2, 1),
@@ -58,7 +65,7 @@ def test_the_same_seed_gives_the_same_weights_and_curve():
 
 def test_the_weights_that_are_kept_are_those_of_the_best_epoch():
     network = nn.Conv2d(3, 2, 1)
-    fitted = fit(network, lr=0.3, recipe=Recipe(size=(32, 32), batch=2, schedule="constant", clip=None))
+    fitted = fit(network, lr=0.3, recipe=Recipe(size=(32, 32), batch=2, schedule="constant", clip=0.0))
     network.load_state_dict(fitted.state)
     again = train.validate(network, pairs(3), 2, 2, 1, torch.float32)
 
@@ -137,7 +144,11 @@ def test_validation_is_the_dice_of_torchmetrics_over_the_whole_split():
     with torch.inference_mode():
         predicted = network(normalise(data.images)).argmax(dim=1)
     expected = dice_score(
-        predicted.flatten()[None], data.masks.long().flatten()[None], num_classes=2, include_background=False, input_format="index"
+        predicted.flatten()[None],
+        data.masks.long().flatten()[None],
+        num_classes=2,
+        include_background=False,
+        input_format="index",
     )
 
     assert float(expected) == pytest.approx(value, abs=1e-6)

@@ -95,6 +95,23 @@ def test_a_journal_of_other_ingredients_is_thrown_away(tmp_path: Path):
     assert 6 == len(asked)
 
 
+def test_a_diverged_trial_is_no_rival_for_the_ones_after_it(tmp_path: Path):
+    def run(number: int, lr: float, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+        for epoch in range(1, 5):
+            value = 0.5 if number < 2 else 0.1
+            if watch(Epoch(epoch=epoch, loss=1.0, value=value, seconds=1.0)):
+                return tune.Outcome(value=value, status=TrialStatus.STOPPED, epochs=epoch, seconds=1.0)
+        status = TrialStatus.DIVERGED if number < 2 else TrialStatus.COMPLETE
+        return tune.Outcome(value=0.0 if number < 2 else 0.1, status=status, epochs=4, seconds=1.0)
+
+    trials = tune.tune(
+        Tuning(lr_range=(1e-4, 1e-1), trials=4, grace=2), run, journal=tmp_path / "journal", fingerprint="a"
+    )
+
+    assert [TrialStatus.DIVERGED] * 2 + [TrialStatus.COMPLETE] * 2 == [trial.status for trial in trials]
+    assert tune.best(trials) is not None
+
+
 def trial(number: int, lr: float, value: float, status: TrialStatus = TrialStatus.COMPLETE) -> Trial:
     return Trial(number=number, lr=lr, value=value, status=status, epochs=1, seconds=1.0)
 

@@ -34,7 +34,9 @@ def test_every_job_is_run_and_what_it_says_is_passed_on():
     messages = list(workers.run(work, jobs, workers=2))
 
     assert set(range(5)) == {m.job for m in messages if isinstance(m, workers.Done)}
-    assert {number: number for number in range(5)} == {m.job: m.content for m in messages if isinstance(m, workers.Said)}
+    assert {number: number for number in range(5)} == {
+        m.job: m.content for m in messages if isinstance(m, workers.Said)
+    }
 
 
 def test_a_worker_is_kept_warm_for_all_its_jobs():

@@ -51,7 +51,10 @@ def test_default_options_build_and_every_option_is_an_argument(name: str):
 def test_logits_have_one_channel_per_class_at_the_size_of_the_input(name: str, channels: int, classes: int):
     network, divisor = build(name, channels, classes).eval(), catalog.architecture(name)[0].divisor
     with torch.inference_mode():
-        shapes = [forward(network, torch.rand(2, channels, *size), divisor, torch.float32).shape for size in ((64, 64), (50, 70))]
+        shapes = [
+            forward(network, torch.rand(2, channels, *size), divisor, torch.float32).shape
+            for size in ((64, 64), (50, 70))
+        ]
 
     assert [(2, classes, 64, 64), (2, classes, 50, 70)] == [tuple(shape) for shape in shapes]
 

@@ -27,4 +27,6 @@ def build(channels: int, classes: int, how: str = "raise"):
     return Faulty()
 
 
-SPEC = ArchitectureSpec(title="Faulty", family="test", citation="none", build=build, divisor=1, options={"how": "raise"})
+SPEC = ArchitectureSpec(
+    title="Faulty", family="test", citation="none", build=build, divisor=1, options={"how": "raise"}
+)

@@ -1,0 +1,26 @@
+"""Rows of plain values as a table for the terminal; loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+
+from rich.markup import escape
+from rich.table import Table
+
+
+def table(rows: list[dict[str, object]], title: str) -> Table:
+    """A table of rows that share their keys; None is a dash, and numbers keep three digits."""
+    result = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    for column in rows[0] if rows else ["(none)"]:
+        result.add_column(column, overflow="fold")
+    for row in rows:
+        result.add_row(*(_text(value) for value in row.values()))
+    return result
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return escape(value if isinstance(value, str) else json.dumps(value))
