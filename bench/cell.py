@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +31,7 @@ from bench.baselines import BASELINES
 from bench.data import Resident, resident
 from bench.errors import DiskFull, StudyError
 from bench.prepare import Prepared, open_prepared, resize
-from bench.specs import Cell, Epoch, Failure, Option, Place, Record, Split, Status, Study, Trial, TrialStatus
+from bench.specs import Cell, Epoch, Failure, Place, Record, Split, Status, Study, Trial, TrialStatus
 from bench.store import Store, write_arrays, write_bytes, writing
 
 
@@ -142,9 +142,9 @@ def _run_baseline(state: _Bench) -> None:
 
 def _run_network(state: _Bench, expression: str) -> None:
     recipe, cell = state.job.study.recipe, state.cell
-    spec, options = catalog.architecture(cell.architecture)
+    spec, _ = catalog.architecture(cell.architecture)
     with state.timed("prepare"):
-        network = build(cell, {**spec.options, **options}, state)
+        network = build(cell, len(state.prepared.classes)).to(state.device)
         images, masks = state.prepared.resized(recipe)
         pairs = {split: resident(images, masks, state.positions[split], state.device) for split in ("train", "val")}
     state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
@@ -193,7 +193,7 @@ class _Trainer:
     train: Resident
     val: Resident
     divisor: int
-    initial: dict[str, Tensor] | None = None
+    initial: dict[int, dict[str, Tensor]] = field(default_factory=dict[int, dict[str, Tensor]])  # by seed
 
     @property
     def folder(self) -> Path:
@@ -232,9 +232,11 @@ class _Trainer:
         return load(self.weights(found.number)), found.lr
 
     def fit(self, lr: float, *, seed: int, trial: int | None, watch: train.Watch) -> train.Fit:
-        if self.initial is None:
-            self.initial = train.weights(self.network)
-        self.network.load_state_dict(self.initial)
+        """One training from the initial weights of a seed, told to the outside epoch by epoch."""
+        cell = replace(self.state.cell, seed=seed)
+        if seed not in self.initial:
+            self.initial[seed] = train.weights(build(cell, len(self.state.prepared.classes)))
+        self.network.load_state_dict(self.initial[seed])
 
         def told(epoch: Epoch) -> bool:
             self.state.emit(Event(kind="epoch", cell=self.state.cell, trial=trial, epoch=epoch))
@@ -249,7 +251,7 @@ class _Trainer:
             recipe=self.state.job.study.recipe,
             budget=self.state.job.study.budget,
             lr=lr,
-            seed=seed_of(replace(self.state.cell, seed=seed)),
+            seed=seed_of(cell),
             precision=self.state.precision,
             divisor=self.divisor,
             watch=told,
@@ -265,11 +267,11 @@ class _Trainer:
                 path.unlink()
 
 
-def build(cell: Cell, options: dict[str, Option], state: _Bench) -> nn.Module:
-    """The network of a cell, initialised from the cell's own seed."""
-    spec, _ = catalog.architecture(cell.architecture)
+def build(cell: Cell, classes: int) -> nn.Module:
+    """The network of a cell on the CPU, initialised from the cell's own seed."""
+    spec, options = catalog.architecture(cell.architecture)
     torch.manual_seed(seed_of(cell))
-    return spec.build(channels=3, classes=len(state.prepared.classes), **options).to(state.device)
+    return spec.build(channels=3, classes=classes, **{**spec.options, **options})
 
 
 def seed_of(cell: Cell) -> int:

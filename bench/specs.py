@@ -334,4 +334,3 @@ class Place:
 
     results: Path
     data_home: Path
-    catalog: tuple[Path, ...] = ()

@@ -56,6 +56,7 @@ def fit(
 ) -> Fit:
     """Train a network in place; see `Fit` for what comes back."""
     device = train.images.device
+    torch.manual_seed(seed)  # for layers that draw, as dropout does: no training depends on the one before it
     network.to(device).to(memory_format=torch.channels_last)
     optimiser = _optimiser(network, recipe, lr, device)
     steps_per_epoch = math.ceil(len(train) / recipe.batch)

@@ -242,6 +242,38 @@ def test_after_kill_9_the_same_command_goes_on_and_ends_like_an_undisturbed_run(
     assert not [path for path in where.results.rglob("*.part") if path.parent.name != "f0"]
 
 
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_tuning_broken_off_between_trials_ends_like_an_undisturbed_one(
+    finished: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
+):
+    """No training may depend on the one before it: initial weights, order and dropout come from the seed alone."""
+    from bench import train
+
+    whole, left = train.fit, [calls]
+
+    def fit(*arguments: object, **options: object) -> train.Fit:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return whole(*arguments, **options)
+
+    where = small.place(tmp_path, finished.data_home)
+    monkeypatch.setattr(train, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        small.execute(small.study(tuning=Tuning(lr_range=(1e-3, 1e-1), trials=3)), where)
+    monkeypatch.undo()
+    wanted = small.study(tuning=Tuning(lr_range=(1e-3, 1e-1), trials=3))
+    (tmp_path / "calm").mkdir()
+    calm = small.place(tmp_path / "calm", finished.data_home)
+    for place in (where, calm):
+        small.execute(wanted, place)
+    one, other = (small.stored(wanted, place)[f"{small.SMEAR}/tiny/ce/f0-s0"] for place in (where, calm))
+
+    assert [trial.lr for trial in one.trials] == [trial.lr for trial in other.trials]
+    assert [trial.value for trial in one.trials] == [trial.value for trial in other.trials]
+    assert one.counts_hash == other.counts_hash
+
+
 def test_ctrl_c_keeps_finished_cells_marks_the_running_one_and_leaves_no_process(tmp_path: Path, data_home: Path):
     process = _start(tmp_path, data_home, workers=1)
     where = small.place(tmp_path, data_home)

@@ -1,4 +1,4 @@
-"""Three convolutions: the smallest thing that can learn; for the tests."""
+"""Three convolutions and a dropout: the smallest thing that can learn and that draws; for the tests."""
 
 from bench.specs import ArchitectureSpec
 
@@ -8,7 +8,7 @@ def build(channels: int, classes: int, width: int = 8):
 
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(width, classes, 1),
+        nn.Dropout2d(0.1), nn.Conv2d(width, classes, 1),
     )  # fmt: skip
 
 
