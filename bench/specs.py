@@ -110,6 +110,7 @@ class Recipe:
         batch: Images per optimiser step.
         augment: A preset of `bench.presets.PRESETS`.
         optimiser: adamw, adam or sgd (momentum 0.9).
+        weight_decay: Shrinking of the weights per step, relative to the rate.
         schedule: cosine (to 1% of the rate), or constant; both after the warm-up.
         warmup: Share of all steps in which the rate rises linearly, 0 to 0.5.
         clip: Largest norm of the gradient; 0 for no clipping.
@@ -153,7 +154,12 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How long one training may last: epochs, and optionally seconds (the earlier ends it)."""
+    """How long one training may last; whichever ends earlier ends it.
+
+    Attributes:
+        epochs: Passes over the training images.
+        seconds: Wall time; None for no limit [s].
+    """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
 
@@ -166,6 +172,11 @@ class Study:
     """A whole matrix: what `bench run matrix` runs.
 
     Attributes:
+        name: The folder of the results; by default the name of the file.
+        title: The heading of the page.
+        datasets: Names of bench list datasets, or paths of folders.
+        architectures: Names of bench list architectures, options in brackets.
+        losses: Expressions over bench list losses.
         seeds: Fresh seeds 1..N that retrain the tuned rate; 0 shows the tuned run itself (seed 0) only.
         folds: 1 uses the data set's own split (fold 0); K > 1 cross-validates by source (folds 1..K).
         baselines: Names from `bench.baselines.BASELINES` that stand on every leaderboard.

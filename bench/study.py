@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import re
@@ -13,7 +14,7 @@ from typing import Any
 
 from bench import catalog, names
 from bench.errors import StudyError
-from bench.specs import SCHEMA, Study
+from bench.specs import SCHEMA, Budget, Recipe, Study, Tuning
 
 STUDIES = Path(__file__).resolve().parent / "studies"
 
@@ -165,6 +166,8 @@ def schema() -> dict[str, Any]:
     import pydantic
 
     document = pydantic.TypeAdapter(Study).json_schema()
+    for name, kind in {"Recipe": Recipe, "Tuning": Tuning, "Budget": Budget, "": Study}.items():
+        _describe(document["$defs"][name] if name else document, inspect.getdoc(kind) or "")
     document["title"] = "cytobench study"
     document["properties"]["schema"] = {"const": SCHEMA, "description": "Version of the format."}
     document["required"] = []  # a file may leave out everything, its own name included
@@ -181,6 +184,13 @@ def schema() -> dict[str, Any]:
     low, high = BOUNDS["recipe.size"]
     size["anyOf"] = [{"type": "integer", "minimum": low, "maximum": high}, pair]
     return document
+
+
+def _describe(owner: dict[str, Any], text: str) -> None:
+    """Take the description of a type from the first line of its docstring, and those of its fields from below."""
+    owner["description"], _, below = text.partition("\n")
+    for field, words in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", below, re.MULTILINE):
+        owner["properties"][field]["description"] = " ".join(words.split())
 
 
 def _square(values: dict[str, Any]) -> dict[str, Any]:
