@@ -79,7 +79,7 @@ def dataset(name: str) -> DatasetSpec:
     if not isinstance(spec, DatasetSpec):
         raise NameUnknown(f"{stem!r} cannot be used by its name: give the path of a folder instead.")
     _check_options(name, options, spec.options)
-    return spec
+    return spec if spec.configure is None else spec.configure(**{**spec.options, **options})
 
 
 def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:

@@ -145,7 +145,7 @@ def prepare(
         DataError: If the raw files are missing or malformed; nothing is left half-prepared.
     """
     spec = None if catalog.is_folder(name) else catalog.dataset(name)
-    source = Path(name) if spec is None else source
+    source = Path(name) if spec is None else spec.raw or source
     folder = location(name, data_home)
     found, stamp = _read_index(folder), _stamp(name, source)
     if found is not None and found.stamp == stamp:
@@ -169,7 +169,7 @@ def open_prepared(name: str, data_home: Path) -> Prepared:
     if catalog.is_folder(name):
         return prepare(name, data_home)
     spec = catalog.dataset(name)
-    if spec.generated:
+    if spec.generated or spec.raw is not None:
         return prepare(name, data_home)
     found = _read_index(location(name, data_home))
     if found is None:

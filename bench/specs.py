@@ -64,7 +64,11 @@ class DatasetSpec:
         load: `load(sample)` gives (image uint8 (H, W, 3) RGB, mask uint8 (H, W)).
         objects: `objects(sample)` lists the annotated objects of a sample, where they are known; JSON-able.
         generated: True when no files are needed: `read` then ignores `root`.
-        options: The options `read` accepts, with their defaults.
+        options: The options of the data set, with their defaults.
+        configure: `configure(**options)` gives the specification with these options in effect, for options that
+            change the classes or how a sample is loaded; None when options only reach `read`.
+        raw: Where the raw files are, when the specification itself says so (an option, or a folder); None when they
+            are named by `bench data prepare NAME --from PATH`, or none are needed.
         pixel_size_um: Edge of a pixel in micrometres; None when unknown.
     """
 
@@ -78,6 +82,8 @@ class DatasetSpec:
     objects: Callable[[Sample], list[dict[str, Any]]] | None = None
     generated: bool = False
     options: Mapping[str, Option] = field(default_factory=dict[str, Option])
+    configure: Callable[..., DatasetSpec] | None = None
+    raw: Path | None = None
     pixel_size_um: float | None = None
 
 
