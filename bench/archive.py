@@ -36,13 +36,16 @@ def opened(path: Path, scratch: Path) -> Generator[Path]:
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpack-") as folder:
         _unpack(path, Path(folder))
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        except DataError as error:  # the user knows the zip, not where it was unpacked for a moment
+            raise DataError(str(error).replace(folder, str(path))) from error
 
 
 def _unpack(path: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
             for member in members:
                 _check(member, path)
             total = sum(member.file_size for member in members)

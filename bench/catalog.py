@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -53,12 +53,12 @@ def entries(kind: Kind) -> dict[str, Entry]:
     """
     found: dict[str, Entry] = {}
     for folder in folders(kind):
-        for path in sorted(folder.glob("[a-z0-9]*.py")):
+        for path in sorted(folder.glob("[a-z0-9_]*.py")):
             if path.stem in found:
                 first = found[path.stem].path
                 raise NameUnknown(f"Two files define {kind[:-1]} {path.stem!r}: {first} and {path}. Rename one.")
             found[path.stem] = Entry(name=path.stem, summary=_summary(path), path=path)
-    return dict(sorted(found.items()))
+    return {name: found[name] for name in sorted(found) if not name.startswith("_")}
 
 
 def dataset(name: str) -> DatasetSpec:
@@ -112,7 +112,8 @@ def canonical(kind: Kind, name: str) -> str:
 def code_hash(kind: Kind, name: str) -> str:
     """Hash of the drop-in file behind a name and of the shared helpers beside it."""
     path = entries(kind)["folder" if kind == "datasets" and is_folder(name) else names.parse(name)[0]].path
-    content = [file.read_bytes() for file in (path, *sorted(path.parent.glob("_*.py")))]
+    helpers = [file for folder in folders(kind) for file in sorted(folder.glob("_*.py"))]
+    content = [file.read_bytes() for file in (path, *helpers)]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
@@ -123,7 +124,7 @@ def is_folder(name: str) -> bool:
         exists = Path(name).is_dir()
     except OSError:  # too long to be a path, or in a folder that may not be read
         return False
-    return exists and (looks_like_path or names.parse(name)[0] not in entries("datasets"))
+    return exists and (looks_like_path or name.partition("[")[0] not in entries("datasets"))
 
 
 def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnknown:
@@ -134,10 +135,23 @@ def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnkno
     return NameUnknown(f"There is no {what} named {name!r}.{guess} There are: {', '.join(known)}. See {where}.")
 
 
-def _check_options(name: str, options: dict[str, Option], allowed: Iterable[str]) -> None:
-    for key in options:
+def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, Option]) -> None:
+    """Every option must be known, and of the type of its default; a whole number will do for a fraction."""
+    for key, value in options.items():
+        if not allowed:
+            raise NameUnknown(
+                f"{names.parse(name)[0]!r} has no options, but {name!r} sets {key!r}. Leave the brackets out."
+            )
         if key not in allowed:
             raise unknown(f"option of {name!r}", key, allowed, "bench list")
+        wanted = type(allowed[key])
+        if type(value) is not wanted and (wanted, type(value)) not in {(float, int), (str, int), (str, float)}:
+            kind = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(
+                wanted.__name__, "a word"
+            )
+            raise NameUnknown(
+                f"The option {key}={value} of {name!r} must be {kind}, as in {key}={names.spell(allowed[key])}."
+            )
 
 
 def _load(kind: Kind, stem: str) -> object:

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
@@ -29,8 +30,8 @@ import bench
 from bench import catalog, evaluate, losses, plan, train, tune
 from bench.baselines import BASELINES
 from bench.data import Resident, resident
-from bench.errors import DiskFull, StudyError
-from bench.prepare import Prepared, open_prepared, resize
+from bench.errors import DataError, DiskFull, StudyError
+from bench.prepare import Prepared, reopen, resize
 from bench.specs import Cell, Epoch, Failure, Place, Record, Split, Status, Study, Trial, TrialStatus
 from bench.store import Store, write_arrays, write_bytes, writing
 
@@ -83,8 +84,10 @@ class _Bench:
         """Note the phase, for the error message, and its wall time, for the record."""
         self.phase = phase
         began = time.perf_counter()
-        yield
-        self.record = replace(self.record, seconds={**self.record.seconds, phase: time.perf_counter() - began})
+        try:
+            yield
+        finally:
+            self.record = replace(self.record, seconds={**self.record.seconds, phase: time.perf_counter() - began})
 
 
 def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Record:
@@ -97,7 +100,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     device = resolve_device(job.device)
     torch.set_num_threads(job.threads)
     _reset_peak(device)
-    prepared = open_prepared(cell.dataset, job.place.data_home)
+    prepared = reopen(cell.dataset, job.place.data_home)
     positions = prepared.split(cell.fold, job.study.folds)
     precision = resolve_precision(job.study.recipe.precision, device)
     record = Record(
@@ -112,6 +115,8 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     state = _Bench(cell, job, prepared, positions, device, precision, emit, record)
     log = ""
     try:
+        if prepared.hash(cell.fold, job.study.folds) != ingredients["data"]:
+            raise DataError(f"The data set {cell.dataset} changed while the study ran. Run the study again.")
         _run_baseline(state) if cell.loss is None else _run_network(state, cell.loss)
     except DiskFull:
         raise
@@ -126,6 +131,8 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
         write_bytes(job.store.cell(cell) / "log.txt", log.encode())
     job.store.write(record)
     emit(Event(kind="finished", cell=cell, record=record))
+    if record.error is not None and "CUDA error" in record.error.message:
+        sys.exit("The CUDA context is broken; only a new process can go on.")
     return record
 
 
@@ -201,7 +208,7 @@ class _Trainer:
 
     def trials(self) -> tuple[Trial, ...]:
         """The trials of the cell's tuning, those that are not in its journal yet run now."""
-        ingredients = {**self.state.record.ingredients, "cell": asdict(replace(self.state.cell, seed=0))}
+        ingredients = {**self.state.record.ingredients, "cell": {**_named(self.state.record), "seed": 0}}
         fingerprint, journal = plan.digest(ingredients), self.folder / "journal"
         trials = tune.tune(self.state.job.study.tuning, self.attempt, journal=journal, fingerprint=fingerprint)
         text = json.dumps([asdict(trial) for trial in trials], indent=1)
@@ -275,8 +282,9 @@ def build(cell: Cell, classes: int) -> nn.Module:
 
 
 def seed_of(cell: Cell) -> int:
-    """A seed from the names of a cell alone, so that adding a cell to a study changes no other."""
-    return int.from_bytes(hashlib.sha256(cell.key.encode()).digest()[:4])
+    """A seed from the names of a cell alone, so that adding a cell changes no other; where a folder lies is no name."""
+    named = replace(cell, dataset="folder") if catalog.is_folder(cell.dataset) else cell
+    return int.from_bytes(hashlib.sha256(named.key.encode()).digest()[:4])
 
 
 def resolve_device(name: str) -> torch.device:
@@ -288,18 +296,18 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise StudyError(f"There is no device {name!r}. Allowed: auto, cpu, cuda, cuda:0, cuda:1, ..")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+    if kind == "cuda":
         found = torch.cuda.device_count()
-        raise StudyError(f"The device {name} is not here: torch sees {found} CUDA devices. Use --device auto.")
+        if int(index or 0) >= found:
+            raise StudyError(f"The device {name} is not here: torch sees {found} CUDA devices. Use --device auto.")
+        torch.cuda.set_device(int(index or 0))
     return torch.device(name)
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """What networks compute in: bf16 by wish, or by itself where the hardware multiplies it natively."""
     if name == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bf16()
+        native = torch.cuda.get_device_capability(device) >= (8, 0) if device.type == "cuda" else _cpu_has_bf16()
         return torch.bfloat16 if native else torch.float32
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
 
@@ -331,6 +339,12 @@ def load(path: Path) -> train.Fit:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
     history = tuple(Epoch(**epoch) for epoch in about.pop("history"))
     return train.Fit(state=state, history=history, status=TrialStatus.COMPLETE, **about)
+
+
+def _named(record: Record) -> dict[str, object]:
+    """What the ingredients of a record call its cell."""
+    named = record.ingredients["cell"]
+    return {str(key): value for key, value in named.items()} if isinstance(named, dict) else {}
 
 
 def _score(state: _Bench, predictions: Iterator[np.ndarray]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -18,6 +19,9 @@ from bench import __version__, catalog, cli_rows
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
+    from bench.cell import Job
+    from bench.cli_screen import Live
+    from bench.run import Planned
     from bench.specs import Place, Study
 
 app = typer.Typer(
@@ -76,12 +80,6 @@ def main() -> None:
     except BenchError as error:
         _complain(f"Error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _complain("Interrupted. Finished cells are kept; the same command goes on from here.")
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 @app.callback()
@@ -175,7 +173,8 @@ def matrix(
     name: Annotated[str | None, typer.Option(help="Name of the results folder; default: the study's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Cells at once; default: one per core or GPU; 0: in this process.")
+        int | None,
+        typer.Option(metavar="N", min=0, help="Cells at once; default: one per core or GPU; 0: in this process."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells with parameters and cost; train nothing.")
@@ -288,22 +287,39 @@ def _run(
     retry_failed: bool,
     skip_missing: bool,
 ) -> None:
-    from bench import cli_screen, run
+    from bench import cli_screen, plan, run
 
+    run.check_device(device)
+    if place.results.exists() and not place.results.is_dir():
+        raise StudyError(f"{place.results} is a file, not a folder for results. Choose another --results.")
     study = _prepared(study, place, skip_missing=skip_missing)
     planned = run.survey(study, place)
     todo = run.pending(planned, retry_failed=retry_failed)
-    count = run.default_workers(device) if workers is None else workers
+    count = min(run.default_workers(device) if workers is None else workers, len(plan.groups([t.cell for t in todo])))
     job = run.job(study, place, device, count)
     if dry_run:
         cli_screen.costs(console(), run.costs(planned, job), todo, count)
         return
     if not todo:
-        console().print(f"Nothing to run: all {len(planned)} cells of {study.name} are stored and up to date.")
+        failed = sum(one.standing is run.Standing.FAILED for one in planned)
+        state = f"; {failed} failed, which --retry-failed runs again" if failed else " and up to date"
+        console().print(f"Nothing to run: all {len(planned)} cells of {study.name} are stored{state}.")
     else:
-        with cli_screen.Live(console(), study, todo, len(planned)) as live:
-            run.run_study(job, todo, count=count, on_event=live.tell)
+        _train(job, todo, count, cli_screen.Live(console(), study, todo, len(planned)))
     _finish(place.results / study.name)
+
+
+def _train(job: Job, todo: list[Planned], count: int, live: Live) -> None:
+    """Run cells with their progress shown; Ctrl-C and SIGTERM stop it, and say that nothing finished is lost."""
+    from bench import run
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with live:
+            run.run_study(job, todo, count=count, on_event=live.tell)
+    except KeyboardInterrupt:
+        _complain("Interrupted. Finished cells are kept; the same command goes on from here.")
+        raise typer.Exit(130) from None
 
 
 def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:

@@ -129,16 +129,14 @@ class Live:
         style = STYLES.get(record.status, "red")
         parts = [f"[{style}]{record.status:>9}[/{style}]", escape(event.cell.key)]
         if record.lr is not None:
-            best = max((trial.value for trial in record.trials), default=0.0)
+            best = record.history[record.best_epoch - 1].value if record.best_epoch else None
             parts.append(
-                f"[dim]lr {record.lr:.2g}, val mdice_d_fg {best:.3f}, {sum(record.seconds.values()):.0f} s[/dim]"
+                f"[dim]lr {record.lr:.2g}, val mdice_d_fg {best or 0.0:.3f}, {sum(record.seconds.values()):.0f} s[/dim]"
             )
         if record.edge:
             parts.append("[yellow]rate at the edge of --lr-range[/yellow]")
         if record.error is not None:
-            parts.append(
-                escape(f"{record.error.phase}: {record.error.kind}: {record.error.message.splitlines()[0][:160]}")
-            )
+            parts.append(escape(f"{record.error.phase}: {record.error.kind}: {_first_line(record.error.message)}"))
         return "  ".join(parts)
 
 
@@ -171,9 +169,8 @@ def costs(console: Console, prices: Sequence[Cost], todo: Sequence[Planned], wor
         table.add_column(name, justify=justify, overflow="fold")
     for price in prices:
         params = "-" if price.params is None else f"{price.params:,}"
-        table.add_row(
-            escape(price.cell.key), params, _duration(price.seconds), "" if price.cell in pending else "stored"
-        )
+        note = price.error or ("" if price.cell in pending else "stored")
+        table.add_row(escape(price.cell.key), params, _duration(price.seconds), escape(note))
     console.print(table)
     total = sum(price.seconds for price in prices if price.cell in pending)
     console.print(
@@ -194,6 +191,10 @@ def _rate(standing: Standing) -> str:
     text = ", ".join(f"{rate:.2g}" for rate in rates[:2])
     edge = any(row.record is not None and row.record.edge and row.status == Status.OK for row in standing.rows)
     return f"{text}{' (edge)' if edge else ''}" or "-"
+
+
+def _first_line(message: str) -> str:
+    return next(iter(message.splitlines()), "")[:160]
 
 
 def _name(cell: Cell) -> str:

@@ -22,11 +22,13 @@ class Cost:
     Attributes:
         params: Trainable numbers of the network.
         seconds: Upper bound of its training and validation on one worker [s]; early stopping makes it less.
+        error: Why the network cannot be trained, if so.
     """
 
     cell: Cell
     params: int | None
     seconds: float
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,11 @@ class _Step:
     params: int
     train: float  # seconds per image of a training step
     infer: float  # seconds per image of a forward pass
+    error: str = ""
 
 
 def costs(cells: Sequence[Cell], prepared: dict[str, Prepared], job: Job) -> list[Cost]:
-    """Measure each network of the cells for a moment and multiply; networks are built once per number of classes.
-
-    Raises:
-        NameUnknown: If a network cannot be built from its options.
-    """
+    """Measure each network of the cells for a moment and multiply; networks are built once per number of classes."""
     torch.set_num_threads(job.threads)
     steps: dict[tuple[str, str, int], _Step] = {}
     result = []
@@ -52,12 +51,15 @@ def costs(cells: Sequence[Cell], prepared: dict[str, Prepared], job: Job) -> lis
             continue
         key = (cell.architecture, cell.loss, len(data.classes))
         if key not in steps:
-            steps[key] = _measure(cell.architecture, cell.loss, len(data.classes), job)
+            try:
+                steps[key] = _measure(cell.architecture, cell.loss, len(data.classes), job)
+            except Exception as error:
+                steps[key] = _Step(0, 0.0, 0.0, f"{type(error).__name__}: {error}".splitlines()[0][:160])
         sizes = {name: len(group) for name, group in data.split(cell.fold, job.study.folds).items()}
         epochs = plan.work(cell, job.study)
         step = steps[key]
         seconds = epochs * (sizes["train"] * step.train + sizes["val"] * step.infer) + sizes["test"] * step.infer
-        result.append(Cost(cell=cell, params=step.params, seconds=seconds))
+        result.append(Cost(cell=cell, params=step.params, seconds=seconds, error=step.error))
     return result
 
 

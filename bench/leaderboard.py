@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import statistics as plain
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,7 +41,7 @@ class Standing:
     """One architecture with one loss on one data set: all its seeds and folds together.
 
     Attributes:
-        rank: 1-based, shared by standings that cannot be told apart; None without a value.
+        rank: 1-based, shared by standings that cannot be told apart; None without a value, or while cells are missing.
         values: Each metric over all images of the folds, then the mean over seeds.
         spread: Standard deviation of the primary metric over seeds; None with fewer than two.
         interval: 95% bootstrap interval of the primary metric over images; None where it cannot be had.
@@ -177,8 +177,10 @@ def _standings(own: Sequence[Row], profile: Profile) -> tuple[Standing, ...]:
         groups.setdefault((row.cell.architecture, row.cell.loss), []).append(row)
     unranked = [_standing(tuple(group), profile) for group in groups.values()]
     samples = [sample for _, sample in unranked]
-    values = [standing.values.get(profile.primary) for standing, _ in unranked]
-    placed = statistics.ranks(values, samples)
+    values = [
+        standing.values.get(profile.primary) if standing.done == standing.of else None for standing, _ in unranked
+    ]
+    placed = statistics.ranks(values, samples, [_images(standing) for standing, _ in unranked])
     ranked = [replace(standing, rank=rank) for (standing, _), rank in zip(unranked, placed, strict=True)]
     return tuple(sorted(ranked, key=lambda standing: -_or(standing.values.get(profile.primary), -1.0)))
 
@@ -207,6 +209,16 @@ def _standing(group: tuple[Row, ...], profile: Profile) -> tuple[Standing, NDArr
         rows=group,
     )
     return standing, samples
+
+
+def _images(standing: Standing) -> Hashable:
+    """What a standing was scored on: the data, and the test images of each fold."""
+    tested = {
+        (row.cell.fold, row.record.data.hash, row.ids)
+        for row in standing.rows
+        if row.record and row.record.data and row.ids
+    }
+    return frozenset(tested)
 
 
 def _counted(group: Sequence[Row]) -> tuple[list[Row], bool]:

@@ -129,7 +129,11 @@ def _studies() -> Rows:
 
 def _options(path: Path) -> str:
     """The options of a drop-in file, read from the call that makes its SPEC; nothing is imported."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return "(cannot be read)"
+    for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "options":
             try:
                 return ", ".join(f"{key}={value}" for key, value in ast.literal_eval(node.value).items())

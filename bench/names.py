@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from bench.errors import NameUnknown
@@ -36,7 +37,7 @@ def show(stem: str, options: dict[str, Option]) -> str:
     """The canonical spelling: options sorted by key, no spaces; the inverse of `parse`."""
     if not options:
         return stem
-    inner = ",".join(f"{key}={_text(value)}" for key, value in sorted(options.items()))
+    inner = ",".join(f"{key}={spell(value)}" for key, value in sorted(options.items()))
     return f"{stem}[{inner}]"
 
 
@@ -68,11 +69,13 @@ def _value(text: str) -> Option:
         return text.lower() == "true"
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        return value if math.isfinite(value) else text
     return text
 
 
-def _text(value: Option) -> str:
+def spell(value: Option) -> str:
+    """A value as it is written behind a key."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -16,10 +16,9 @@ RECIPE_VERSION = 1
 
 def cells(study: Study) -> list[Cell]:
     """Every cell of the matrix: per data set and fold the baselines first, then architectures by losses by seeds."""
-    folds = [0] if study.folds == 1 else list(range(1, study.folds + 1))
     matrix: list[Cell] = []
     for dataset in study.datasets:
-        for fold in folds:
+        for fold in folds(study):
             matrix += [Cell(dataset=dataset, architecture=name, loss=None, fold=fold) for name in study.baselines]
             matrix += [
                 Cell(dataset=dataset, architecture=architecture, loss=loss, fold=fold, seed=seed)
@@ -28,6 +27,11 @@ def cells(study: Study) -> list[Cell]:
                 for seed in range(study.seeds + 1)
             ]
     return list(dict.fromkeys(matrix))
+
+
+def folds(study: Study) -> list[int]:
+    """The folds of a study: 0 for the official split, or 1 to K."""
+    return [0] if study.folds == 1 else list(range(1, study.folds + 1))
 
 
 def groups(cells: list[Cell]) -> list[list[Cell]]:
@@ -51,9 +55,12 @@ def ingredients(cell: Cell, study: Study, *, data: str, code: str, versions: Map
         code: Hash of the drop-in file of the architecture and its helpers.
         versions: The packages whose arithmetic reaches the result.
     """
-    shared = {"cell": dataclasses.asdict(cell), "data": data, "recipe_version": RECIPE_VERSION}
+    named = {name: value for name, value in dataclasses.asdict(cell).items() if name != "dataset"}  # `data` says which
+    shared = {"cell": named, "data": data, "recipe_version": RECIPE_VERSION}
     if cell.loss is None:
-        return shared | {"versions": {name: versions[name] for name in ("numpy", "scikit-image") if name in versions}}
+        return shared | {
+            "versions": {name: versions[name] for name in ("numpy", "scikit-image", "pillow") if name in versions}
+        }
     trained = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "tuning", "budget")}
     return shared | trained | {"code": code, "versions": dict(versions)}
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import archive, catalog, names
+from bench import archive, catalog, names, plan
 from bench.errors import DataError
 from bench.specs import IGNORE, ClassSpec, DataCard, DatasetSpec, Recipe, Sample, Split
 from bench.split import assign
@@ -90,6 +90,12 @@ class Prepared:
             positions[assigned[entry.sample.id]].append(position)
         return positions
 
+    def hash(self, fold: int, folds: int) -> str:
+        """Hash of the pixels and classes, and of who trains, validates and tests on what in a fold."""
+        split = self.split(fold, folds)
+        ids = {name: sorted(self.index.entries[at].sample.id for at in group) for name, group in split.items()}
+        return plan.digest([self.index.hash, ids])
+
     def resized(self, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
         """All images uint8 (N, H, W, 3) and masks uint8 (N, H, W) at training size, memory-mapped."""
         height, width = recipe.size
@@ -153,6 +159,8 @@ def prepare(
     spec = spec or catalog.dataset(name)  # looks into every mask of a folder, hence only now
     if source is None and not spec.generated:
         return open_prepared(name, data_home)
+    if source is not None and spec.generated:
+        raise DataError(f"{name} is generated and takes no files; leave --from {source} out.")
     check_room(data_home)
     if source is None:
         return _write(name, spec, Path(), stamp, folder, progress)
@@ -177,6 +185,18 @@ def open_prepared(name: str, data_home: Path) -> Prepared:
             f"The data set {name!r} is not prepared in {data_home}. Get it from {spec.homepage}, then run: "
             f"bench data prepare {name} --from PATH (a folder or zip)."
         )
+    return Prepared(location(name, data_home), found)
+
+
+def reopen(name: str, data_home: Path) -> Prepared:
+    """A data set that is known to be prepared: looks at the index alone, never at raw files.
+
+    Raises:
+        DataError: If it is gone.
+    """
+    found = _read_index(location(name, data_home))
+    if found is None:
+        raise DataError(f"The prepared data of {name!r} are gone from {data_home}. Run the study again.")
     return Prepared(location(name, data_home), found)
 
 
@@ -292,11 +312,19 @@ def _stamp(name: str, source: Path | None) -> str:
     """Hash of what prepared data are made from: the reader's code, and names, sizes and times of all raw files."""
     digest = hashlib.sha256(catalog.code_hash("datasets", name).encode())
     if source is not None and source.exists():
-        files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-        for path in files:
+        for path in _raw_files(name, source):
             state = path.stat()
             digest.update(f"{path.relative_to(source)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _raw_files(name: str, source: Path) -> list[Path]:
+    """All files of an archive; of a plain folder those that a data set is made of, since results may lie there too."""
+    if source.is_file():
+        return [source]
+    inner = ("images", "masks", "train", "val", "test") if catalog.is_folder(name) else (".",)
+    below = [path for folder in inner for path in (source / folder).rglob("*") if path.is_file()]
+    return sorted({*below, *source.glob("*.toml"), *source.glob("*.json")})
 
 
 def _read_index(folder: Path) -> Index | None:
@@ -307,7 +335,8 @@ def _read_index(folder: Path) -> Index | None:
         index = _adapter().validate_json((folder / "index.json").read_bytes())
     except (OSError, pydantic.ValidationError):
         return None
-    return index if index.schema == SCHEMA and (folder / "pixels.bin").is_file() else None
+    pixels, size = folder / "pixels.bin", sum(4 * entry.height * entry.width for entry in index.entries)
+    return index if index.schema == SCHEMA and pixels.is_file() and pixels.stat().st_size == size else None
 
 
 @functools.cache

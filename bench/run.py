@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock
+
 from bench import catalog, losses, plan, workers
 from bench import study as studies
 from bench.baselines import BASELINES
 from bench.catalog import unknown
-from bench.errors import DataError
+from bench.errors import DataError, StoreError, StudyError
 from bench.prepare import Prepared, open_prepared
 from bench.presets import preset
 from bench.specs import FINAL, Cell, Failure, Place, Record, Status, Study
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from bench.cell import Event, Job
     from bench.estimate import Cost
 
-PACKAGES = ("torch", "timm", "segmentation-models-pytorch", "optuna", "numpy", "scikit-image")
+PACKAGES = ("torch", "timm", "segmentation-models-pytorch", "optuna", "numpy", "scipy", "scikit-image", "pillow")
 """Whose arithmetic reaches a result; their versions are part of every fingerprint."""
 
 
@@ -79,13 +83,16 @@ def survey(study: Study, place: Place) -> list[Planned]:
     """
     store = Store(place.results / study.name)
     prepared = {name: open_prepared(name, place.data_home) for name in study.datasets}
+    for name, data in prepared.items():
+        for fold in plan.folds(study):
+            _check_foreground(name, data, fold, study.folds)
     versions = {name: _version(name) for name in PACKAGES}
     planned = []
     for cell in plan.cells(study):
         ingredients = plan.ingredients(
             cell,
             study,
-            data=_data_hash(prepared[cell.dataset], cell.fold, study.folds),
+            data=prepared[cell.dataset].hash(cell.fold, study.folds),
             code="" if cell.loss is None else catalog.code_hash("architectures", cell.architecture),
             versions=versions,
         )
@@ -106,7 +113,7 @@ def job(study: Study, place: Place, device: str, count: int) -> Job:
     """What workers are told: the study, where things are, and a fair share of the cores."""
     from bench.cell import Job
 
-    return Job(study=study, place=place, device=device, threads=max(1, (os.cpu_count() or 1) // max(count, 1)))
+    return Job(study=study, place=place, device=device, threads=max(1, cores() // max(count, 1)))
 
 
 def costs(planned: Sequence[Planned], job: Job) -> list[Cost]:
@@ -117,6 +124,27 @@ def costs(planned: Sequence[Planned], job: Job) -> list[Cost]:
     return estimate.costs([one.cell for one in planned], prepared, job)
 
 
+@contextlib.contextmanager
+def writing_study(study: Study, place: Place) -> Generator[None]:
+    """Hold the study's folder for this process alone, with the resolved study in it.
+
+    Raises:
+        StoreError: If another run holds it, there is no room, or the folder cannot be written.
+    """
+    folder = place.results / study.name
+    check_room(folder)
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise StoreError(f"Another run is writing to {folder}. Wait for it, or choose another --name.") from error
+    try:
+        write_study(study, place)
+        yield
+    finally:
+        lock.release()
+
+
 def run_study(job: Job, todo: Sequence[Planned], *, count: int, on_event: Callable[[Event], None]) -> None:
     """Run cells on worker processes; every one ends as a stored record.
 
@@ -125,11 +153,15 @@ def run_study(job: Job, todo: Sequence[Planned], *, count: int, on_event: Callab
         on_event: Told what the cells tell about themselves.
     Raises:
         BenchError: What ends a study: a full disk, a device that is not there.
-        KeyboardInterrupt: After the running cells were stored as interrupted.
+        KeyboardInterrupt: After the cells that workers were running were stored as interrupted.
     """
+    with writing_study(job.study, job.place):
+        _run_study(job, todo, count, on_event)
+
+
+def _run_study(job: Job, todo: Sequence[Planned], count: int, on_event: Callable[[Event], None]) -> None:
     from bench.cell import Event
 
-    write_study(job.study, job.place)
     ingredients = {one.cell: one.ingredients for one in todo}
     groups = plan.groups([one.cell for one in todo])
     jobs = [[(cell, ingredients[cell]) for cell in group] for group in groups]
@@ -197,9 +229,28 @@ def why(one: Planned) -> list[str]:
 
 
 def default_workers(device: str) -> int:
-    """Workers when nobody says: one per core on a processor (up to 8), one per GPU."""
+    """Workers when nobody says: one per core on a processor (up to 8), one on a GPU."""
     on_gpu = device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists())
-    return 1 if on_gpu else min(os.cpu_count() or 1, 8)
+    return 1 if on_gpu else min(cores(), 8)
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that is not here before anything is written; torch is loaded only to look for a CUDA device.
+
+    Raises:
+        StudyError: If there is no such device.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise StudyError(f"There is no device {name!r}. Allowed: auto, cpu, cuda, cuda:0, cuda:1, ..")
+    if name.startswith("cuda"):
+        from bench.cell import resolve_device
+
+        resolve_device(name)
 
 
 def _standing(record: Record | None, ingredients: dict[str, object]) -> Standing:
@@ -233,15 +284,18 @@ def _differences(old: object, new: object, path: str) -> Iterator[str]:
 
 
 def _dataset_name(name: str) -> str:
-    """A folder stays the path it was given as; preparing it will look inside."""
-    return name if catalog.is_folder(name) else catalog.canonical("datasets", name)
+    """A folder stays the path it was given as, in one spelling; preparing it will look inside."""
+    return os.path.normpath(name) if catalog.is_folder(name) else catalog.canonical("datasets", name)
 
 
-def _data_hash(prepared: Prepared, fold: int, folds: int) -> str:
-    """Pixels and classes, and who trains on what."""
-    split = prepared.split(fold, folds)
-    ids = {name: sorted(prepared.index.entries[at].sample.id for at in group) for name, group in split.items()}
-    return plan.digest([prepared.index.hash, ids])
+def _check_foreground(name: str, data: Prepared, fold: int, folds: int) -> None:
+    """A split without a foreground pixel can neither tune nor score anything."""
+    for split, positions in data.split(fold, folds).items():
+        if not any(sum(data.index.entries[at].pixels[1:]) for at in positions):
+            raise DataError(
+                f"The {split} split of {name} (fold {fold}) has no foreground pixel in its {len(positions)} images. "
+                "Add images that show something, or give an official split with train/, val/ and test/."
+            )
 
 
 def _version(package: str) -> str:

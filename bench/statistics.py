@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,9 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def ranks(values: Sequence[float | None], samples: Sequence[NDArray[np.float64] | None]) -> list[int | None]:
+def ranks(
+    values: Sequence[float | None], samples: Sequence[NDArray[np.float64] | None], images: Sequence[Hashable]
+) -> list[int | None]:
     """Competition ranks in which a row shares the rank of a leader it cannot be told from.
 
     Rows are walked from the best down; a row joins the group of its leader when the interval of their paired
@@ -58,7 +60,8 @@ def ranks(values: Sequence[float | None], samples: Sequence[NDArray[np.float64] 
 
     Args:
         values: The metric of each row, higher is better.
-        samples: Its `resampled` values, paired between rows of equal length.
+        samples: Its `resampled` values.
+        images: What it was scored on; rows are compared only when this is equal, since only then they are paired.
     Returns:
         1-based ranks in the order given.
     """
@@ -66,7 +69,8 @@ def ranks(values: Sequence[float | None], samples: Sequence[NDArray[np.float64] 
     result: list[int | None] = [None] * len(values)
     leader = -1
     for place, at in enumerate(order, start=1):
-        if leader >= 0 and _inseparable(samples[leader], samples[at], values[leader], values[at]):
+        paired = leader >= 0 and images[leader] == images[at]
+        if paired and _inseparable(samples[leader], samples[at], values[leader], values[at]):
             result[at] = result[leader]
         else:
             leader, result[at] = at, place

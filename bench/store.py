@@ -2,7 +2,7 @@
 
     results/<study>/study.toml
     results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/{record.json, counts.npz, predictions.npz, ...}
-    results/<study>/tuning/<dataset>/<architecture>/<loss>/f0/{journal, trials.json, best.safetensors}
+    results/<study>/tuning/<dataset>/<architecture>/<loss>/f0/{journal, trials.json}
     results/<study>/examples/<dataset>/f0.npz
 
 `record.json` is written last and names the hash of the counts, so it alone decides whether a cell is done.

@@ -118,7 +118,7 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
     """
     values = {name: value for name, value in changes.items() if value is not None}
     axes = {
-        axis: tuple(name for text in _texts(values[axis]) for name in names.split(text))
+        axis: tuple(name for text in _texts(values[axis]) for name in _names(text))
         for axis in ("datasets", "architectures", "losses")
         if axis in values
     }
@@ -129,7 +129,7 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
     if "lr_range" in values:
         tuning["lr_range"] = _range(str(values["lr_range"]))
     changed = dataclasses.replace(
-        study,
+        study if not axes else dataclasses.replace(study, title=""),  # it was the title of other axes
         **axes,
         **{key: values[key] for key in ("seeds", "folds") if key in values},
         recipe=dataclasses.replace(study.recipe, **recipe),
@@ -212,6 +212,11 @@ def _numbers(study: Study, name: str) -> list[float]:
 
 def _texts(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+
+def _names(text: str) -> list[str]:
+    """The names an option holds; a folder whose name has a comma is one name."""
+    return [text] if Path(text).is_dir() else names.split(text)
 
 
 def _size(text: str) -> tuple[int, int]:

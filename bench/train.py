@@ -88,7 +88,7 @@ def fit(
             break
         if score > value:
             state, value, best_epoch = weights(network), score, epoch
-        if watch(history[-1]):
+        if watch(history[-1]) and epoch < budget.epochs:  # a training that has ended cannot be stopped
             status = TrialStatus.STOPPED
             break
         if _exhausted(recipe, budget, epoch - best_epoch, seconds):

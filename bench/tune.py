@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import TrialState
 
 from bench.specs import Epoch, Trial, TrialStatus, Tuning
+from bench.store import write_bytes
 
 ANCHORS = 3
 """Rates tried before the process proposes: at 1/6, 3/6 and 5/6 of the range, the middle first."""
@@ -53,9 +54,12 @@ def tune(tuning: Tuning, attempt: Try, *, journal: Path, fingerprint: str) -> tu
         trial = study.ask()
         lr = trial.suggest_float("lr", *tuning.lr_range, log=True)
 
-        def watch(epoch: Epoch, trial: optuna.Trial = trial) -> bool:
-            trial.report(epoch.value or 0.0, epoch.epoch)
-            return tuning.stop and epoch.epoch >= tuning.grace and _behind(study, epoch)
+        reached = [0.0]
+
+        def watch(epoch: Epoch, trial: optuna.Trial = trial, reached: list[float] = reached) -> bool:
+            reached[0] = max(reached[0], epoch.value or 0.0)  # a trial is worth its best epoch so far
+            trial.report(reached[0], epoch.epoch)
+            return tuning.stop and epoch.epoch >= tuning.grace and _behind(study, epoch.epoch, reached[0])
 
         outcome = attempt(number, lr, watch)
         trial.set_user_attr("status", str(outcome.status))
@@ -112,26 +116,38 @@ def anchors(tuning: Tuning) -> list[float]:
     return [math.exp(low + (high - low) * share) for share in (1 / 2, 1 / 6, 5 / 6)]
 
 
-def _behind(study: optuna.Study, epoch: Epoch) -> bool:
-    """Whether a trial's value is below the median of at least two earlier trials at the same epoch.
+def _behind(study: optuna.Study, epoch: int, value: float) -> bool:
+    """Whether the best value of a trial so far is below the median of at least two earlier trials at the same epoch.
 
     Diverged trials are no rivals, so the first two that do not diverge always run to their end.
     """
     rivals = [
-        trial.intermediate_values[epoch.epoch]
+        trial.intermediate_values[epoch]
         for trial in _finished(study)
-        if epoch.epoch in trial.intermediate_values and trial.user_attrs["status"] != TrialStatus.DIVERGED
+        if epoch in trial.intermediate_values and trial.user_attrs["status"] != TrialStatus.DIVERGED
     ]
-    return len(rivals) >= 2 and (epoch.value or 0.0) < float(np.median(rivals))
+    return len(rivals) >= 2 and value < float(np.median(rivals))
 
 
 def _open(journal: Path, fingerprint: str) -> optuna.Study:
-    """The study of a journal file; half a line that a kill left at its end is cut off."""
+    """The study of a journal file, which nobody else has open; what a kill left behind is cleared away.
+
+    That is half a line at its end, and a lock that no process holds. A journal that cannot be read starts anew.
+    """
+    journal = journal.resolve()  # optuna's lock is a link to this path
     journal.parent.mkdir(parents=True, exist_ok=True)
+    for lock in journal.parent.glob(f"{journal.name}.lock*"):
+        lock.unlink()
     if journal.is_file():
         content = journal.read_bytes()
-        journal.write_bytes(content[: content.rfind(b"\n") + 1])
-    study = _create(journal)
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            write_bytes(journal, whole)
+    try:
+        study = _create(journal)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        journal.unlink()
+        study = _create(journal)
     if study.user_attrs.get("fingerprint", fingerprint) != fingerprint:
         journal.unlink()
         study = _create(journal)

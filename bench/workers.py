@@ -6,9 +6,10 @@ Knows nothing of cells: jobs are numbers to it, and what a worker says is passed
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
+import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -142,14 +143,21 @@ def _end(worker: _Worker) -> None:
 def _serve(pipe: Connection, work: Work) -> None:
     """The life of a worker: jobs until there are none; the parent alone answers to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+
+    def say(number: int, content: object) -> None:
+        try:
+            pipe.send(Said(number, content))
+        except OSError:
+            os._exit(1)  # the parent is gone: what is unfinished stays unfinished, and is no failure of the job
+
     try:
         while True:
             number, job = pipe.recv()
             if number is None:
                 return
             try:
-                work(job, lambda content, number=number: pipe.send(Said(number, content)))
+                work(job, functools.partial(say, number))
             except BenchError as error:
                 pipe.send(Refused(number, error))
                 return

@@ -34,6 +34,8 @@ def test_helpers_that_start_with_an_underscore_are_not_listed():
         (catalog.architecture, "unet[encodr=resnet18]", ["option", "'encodr'", "Did you mean encoder"]),
         (catalog.architecture, "unet[encoder]", ["'encoder'", "key=value"]),
         (catalog.architecture, "unet[", ["Cannot read", "'unet['"]),
+        (catalog.architecture, "plain_unet[width=abc]", ["width=abc", "must be a whole number", "width=32"]),
+        (catalog.dataset, "blood_cell[x=1]", ["'blood_cell' has no options", "'x'"]),
         (catalog.architecture, "_smp", ["architecture", "'_smp'"]),
     ],
 )
@@ -57,6 +59,15 @@ def test_the_same_name_in_two_folders_is_an_error_naming_both(tmp_path: Path, mo
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
 
     with pytest.raises(NameUnknown, match=r"Two files define architecture 'unet'.*Rename one"):
+        catalog.entries("architectures")
+
+
+def test_a_helper_of_the_same_name_in_two_folders_is_an_error_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "architectures").mkdir()
+    (tmp_path / "architectures" / "_blocks.py").write_text('"""Not ours."""\n')
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+
+    with pytest.raises(NameUnknown, match=r"Two files define architecture '_blocks'"):
         catalog.entries("architectures")
 
 

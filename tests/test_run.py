@@ -15,7 +15,7 @@ import torch
 
 from bench import run
 from bench import study as studies
-from bench.errors import StudyError
+from bench.errors import DataError, StoreError, StudyError
 from bench.specs import Budget, Place, Recipe, Record, Status, Tuning
 from bench.store import Store
 from tests import small
@@ -185,6 +185,79 @@ def test_a_worker_that_is_killed_costs_its_own_cell_alone(tmp_path: Path, data_h
     assert Status.FAILED == dead.status
     assert dead.error is not None
     assert "SIGKILL" in dead.error.message
+
+
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_one_writes(tmp_path: Path, data_home: Path):
+    where, wanted = small.place(tmp_path, data_home), small.study()
+    with run.writing_study(wanted, where), pytest.raises(StoreError, match="Another run is writing to"):
+        small.execute(wanted, where)
+
+    assert small.execute(wanted, where)
+
+
+def test_a_folder_gives_the_same_result_however_its_path_is_spelled(tmp_path: Path, data_home: Path, monkeypatch):
+    from bench import prepare
+
+    prepare.export(small.SMEAR, data_home, tmp_path / "cells")
+    monkeypatch.chdir(tmp_path)
+    counts = set()
+    for number, spelled in enumerate(("./cells", "cells/", str(tmp_path / "cells"))):
+        wanted = run.resolve(small.study(name=f"s{number}", datasets=(spelled,)))
+        where = small.place(tmp_path, data_home)
+        small.execute(wanted, where)
+        counts |= {record.counts_hash for record in small.stored(wanted, where).values() if record.cell.loss}
+
+    assert 1 == len(counts)
+    assert ("cells",) == run.resolve(small.study(datasets=("./cells", "cells/"))).datasets
+
+
+def test_a_split_without_foreground_is_refused_before_anything_runs(tmp_path: Path, data_home: Path):
+    import numpy as np
+    from PIL import Image
+
+    for number in range(10):
+        for kind, mask in (
+            ("images", np.zeros((8, 8), np.uint8)),
+            ("masks", np.eye(8, dtype=np.uint8) * (number == 0)),
+        ):
+            (tmp_path / "cells" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(tmp_path / "cells" / kind / f"{number}.png")
+    wanted = small.study(datasets=(str(tmp_path / "cells"),))
+
+    with pytest.raises(
+        DataError, match=r"The \w+ split of .*cells \(fold 0\) has no foreground pixel in its \d+ images."
+    ):
+        run.survey(wanted, small.place(tmp_path, data_home))
+
+
+def test_results_inside_the_folder_of_a_data_set_do_not_change_it(tmp_path: Path, data_home: Path, monkeypatch):
+    from bench import prepare
+
+    prepare.export("smear[size=64,test=6,train=12,val=4]", data_home, tmp_path / "cells")
+    monkeypatch.chdir(tmp_path / "cells")
+    wanted = small.study(datasets=(".",))
+    where = small.place(tmp_path / "cells", data_home)
+    small.execute(wanted, where, workers=2)
+
+    assert {Status.OK} == {record.status for record in small.stored(wanted, where).values()}
+    assert [] == small.execute(wanted, where)
+
+
+def test_an_error_without_words_is_a_failed_row_like_any_other(tmp_path: Path, data_home: Path):
+    where, wanted = small.place(tmp_path, data_home), small.study(architectures=("faulty[how=silent]", "tiny"))
+    events = small.execute(wanted, where)
+    import io
+
+    from rich.console import Console
+
+    from bench.cli_screen import Live
+
+    with Live(Console(file=io.StringIO()), wanted, run.survey(wanted, where), 3) as live:
+        for event in events:
+            live.tell(event)
+    statuses = {record.cell.architecture: record.status for record in small.stored(wanted, where).values()}
+
+    assert (Status.FAILED, Status.OK) == (statuses["faulty[how=silent]"], statuses["tiny"])
 
 
 def test_a_device_that_is_not_there_ends_the_study_with_one_line(tmp_path: Path, data_home: Path):

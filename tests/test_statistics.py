@@ -12,6 +12,8 @@ METRICS = {f"{p}/{name}": metric for p, profile in PROFILES.items() for name, me
 ACCURACY = PROFILES["default"].metrics["pixel_acc"]
 DICE = PROFILES["image_binary"].metrics["dice_fg"]
 
+SAME = ["the same images"]
+
 
 def counts_of(accuracy: np.ndarray, pixels: int = 1000) -> Counts:
     """Matrices of two classes, half the pixels each, in which a given share is right."""
@@ -72,20 +74,20 @@ def test_equal_lengths_are_resampled_alike_so_that_a_small_steady_lead_is_seen()
 
     assert (0.02, 0.02) == pytest.approx((low, high), abs=2e-3)
     assert overlapping
-    assert [1, 2] == ranks([0.72, 0.70], [better, worse])
+    assert [1, 2] == ranks([0.72, 0.70], [better, worse], SAME * 2)
 
 
 def test_identical_rows_tie() -> None:
     samples = resampled(DICE, [random_counts(7)])
 
-    assert [1, 1, 1] == ranks([0.5, 0.5, 0.5], [samples, samples.copy(), samples.copy()])
+    assert [1, 1, 1] == ranks([0.5, 0.5, 0.5], [samples, samples.copy(), samples.copy()], SAME * 3)
 
 
 def test_rows_far_apart_do_not_tie_and_the_order_given_is_kept() -> None:
     accuracy = np.random.default_rng(6).uniform(0.4, 0.6, 20)
     samples = [resampled(ACCURACY, [counts_of(accuracy + lead)]) for lead in (0.1, 0.3, 0.2)]
 
-    assert [3, 1, 2] == ranks([0.6, 0.8, 0.7], samples)
+    assert [3, 1, 2] == ranks([0.6, 0.8, 0.7], samples, SAME * 3)
 
 
 def test_noise_without_a_lead_ties() -> None:
@@ -93,19 +95,19 @@ def test_noise_without_a_lead_ties() -> None:
     rows = [counts_of(generator.uniform(0.5, 0.9, 30)) for _ in range(2)]
     values = [float(ACCURACY.compute(row)) for row in rows]
 
-    assert [1, 1] == ranks(values, [resampled(ACCURACY, [row]) for row in rows])
+    assert [1, 1] == ranks(values, [resampled(ACCURACY, [row]) for row in rows], SAME * len(rows))
 
 
 def test_a_row_without_a_value_has_no_rank() -> None:
     samples = resampled(DICE, [random_counts(7)])
 
-    assert [None, 1, None] == ranks([None, 0.5, None], [None, samples, samples])
+    assert [None, 1, None] == ranks([None, 0.5, None], [None, samples, samples], SAME * 3)
 
 
 def test_a_row_without_samples_stands_alone() -> None:
     samples = resampled(DICE, [random_counts(7)])
 
-    assert [1, 2, 3] == ranks([0.5, 0.5, 0.5], [samples, None, samples])
+    assert [1, 2, 3] == ranks([0.5, 0.5, 0.5], [samples, None, samples], SAME * 3)
 
 
 def test_a_row_is_compared_with_the_leader_of_its_group_not_with_its_neighbour() -> None:
@@ -113,15 +115,21 @@ def test_a_row_is_compared_with_the_leader_of_its_group_not_with_its_neighbour()
     rows = [base, base * 0.5 - 0.45, base * 0.2 - 0.95]  # the second touches both, the third only the second
     rows[2] = rows[0] - 0.9 + 0.05 * base
 
-    assert [1, 1, 3] == ranks([0.9, 0.8, 0.7], rows)
-    assert [1, 1] == ranks([0.8, 0.7], rows[1:])
+    assert [1, 1, 3] == ranks([0.9, 0.8, 0.7], rows, SAME * 3)
+    assert [1, 1] == ranks([0.8, 0.7], rows[1:], SAME * 2)
 
 
 def test_zero_is_a_value() -> None:
     ones = np.zeros(10)
 
-    assert [1, 2] == ranks([0.5, 0.0], [ones + 0.5, ones])
+    assert [1, 2] == ranks([0.5, 0.0], [ones + 0.5, ones], SAME * 2)
 
 
 def test_nothing_has_no_ranks() -> None:
-    assert [] == ranks([], [])
+    assert [] == ranks([], [], [])
+
+
+def test_rows_on_other_images_are_never_called_equal() -> None:
+    samples = resampled(ACCURACY, [np.array([[[3, 1], [1, 3]]] * 4)])
+
+    assert [1, 2] == ranks([0.75, 0.75], [samples, samples], ["these images", "those images"])

@@ -112,6 +112,36 @@ def test_a_diverged_trial_is_no_rival_for_the_ones_after_it(tmp_path: Path):
     assert tune.best(trials) is not None
 
 
+def test_a_trial_is_judged_by_its_best_epoch(tmp_path: Path):
+    def run(number: int, lr: float, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+        curve = [0.2, 0.3, 0.4, 0.5] if number < 2 else [0.9, 0.1, 0.1, 0.1]
+        for epoch, value in enumerate(curve, start=1):
+            if watch(Epoch(epoch=epoch, loss=1.0, value=value, seconds=1.0)):
+                return tune.Outcome(value=0.9, status=TrialStatus.STOPPED, epochs=epoch, seconds=1.0)
+        return tune.Outcome(value=max(curve), status=TrialStatus.COMPLETE, epochs=4, seconds=1.0)
+
+    trials = tune.tune(Tuning(lr_range=(1e-4, 1e-1), trials=3), run, journal=tmp_path / "journal", fingerprint="a")
+    found = tune.best(trials)
+
+    assert found is not None
+    assert (2, 0.9) == (found.number, found.value)
+
+
+def test_a_lock_that_a_kill_left_behind_holds_nobody_up(tmp_path: Path):
+    first = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+    (tmp_path / "journal.lock").symlink_to("nowhere")
+
+    assert first == tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+
+
+def test_a_damaged_journal_is_tuned_anew(tmp_path: Path):
+    first = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+    lines = (tmp_path / "journal").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal").write_bytes(b"".join([*lines[:3], b"{not json}\n", *lines[4:]]))
+
+    assert first == tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+
+
 def trial(number: int, lr: float, value: float, status: TrialStatus = TrialStatus.COMPLETE) -> Trial:
     return Trial(number=number, lr=lr, value=value, status=status, epochs=1, seconds=1.0)
 

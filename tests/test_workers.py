@@ -73,3 +73,35 @@ def test_leaving_the_loop_ends_the_workers(tmp_path: Path):
 
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
+
+
+def test_a_worker_whose_parent_is_gone_leaves_at_once_and_calls_nothing_a_failure(tmp_path: Path):
+    import subprocess
+    import sys
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from bench import workers\n"
+        "def work(job, say):\n"
+        "    Path(job).write_text(str(os.getpid()))\n"
+        "    try:\n"
+        "        while True:\n"
+        "            say('still here')\n"
+        "            time.sleep(0.05)\n"
+        "    except Exception as error:\n"
+        "        Path(job + '.failed').write_text(repr(error))\n"
+        "if __name__ == '__main__':\n"
+        "    for message in workers.run(work, [sys.argv[1]], workers=1):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    marker = tmp_path / "pid"
+    root = Path(__file__).resolve().parents[1]
+    subprocess.run([sys.executable, str(script), str(marker)], env=os.environ | {"PYTHONPATH": str(root)}, check=False)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and Path(f"/proc/{marker.read_text()}").exists():
+        time.sleep(0.1)
+
+    assert not Path(f"/proc/{marker.read_text()}").exists()
+    assert not Path(f"{marker}.failed").exists()
