@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
-NEEDS_TORCH = {"cell", "data", "estimate", "evaluate", "train", "tune"}
+NEEDS_TORCH = {"augment", "cell", "data", "estimate", "evaluate", "train", "tune"}
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
@@ -19,6 +19,7 @@ LAYERS = [
     {"names"},
     {"catalog", "datasets", "architectures"},
     {"metrics", "losses", "plan", "study", "split", "baselines", "presets"},
+    {"augment"},
     {"store", "statistics", "workers"},
     {"archive", "leaderboard"},
     {"prepare", "figures", "svg", "pictures"},
