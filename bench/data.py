@@ -59,13 +59,13 @@ def shuffled(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in random order, augmented: images float32 (N, 3, H, W), masks int64 (N, H, W).
 
-    Order and amounts depend on the seed and the epoch alone; amounts are drawn per sample, not per place in a batch.
+    The order depends on seed and epoch alone, what happens to a sample on seed, epoch and its position among the pairs.
     The batches of an epoch differ by one in size at most, so that none is a lone remainder.
     """
     device, (height, width) = pairs.images.device, pairs.masks.shape[1:]
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    amounts = augmentation.draw(augment, len(pairs), generator, square=height == width, device=device)
-    order = torch.randperm(len(pairs), generator=generator).to(device)
+    mixing, drawing = (torch.Generator().manual_seed(2 * (seed * 1_000_003 + epoch) + stream) for stream in (0, 1))
+    order = torch.randperm(len(pairs), generator=mixing).to(device)
+    amounts = augmentation.draw(augment, len(pairs), drawing, square=height == width, device=device)
     for chosen in order.tensor_split(math.ceil(len(pairs) / batch)):
         drawn = [values[chosen] for values in amounts]
         images, masks = augmentation.apply(augment, pairs.images[chosen], pairs.masks[chosen], drawn)

@@ -170,12 +170,12 @@ PRESETS: dict[str, Augment] = {
     )),
     "heavy": Augment((
         Symmetry(),
-        Affine(probability=0.9, turn=180, zoom=(0.6, 1.6), shear=0.2, shift=0.1),
+        Affine(probability=0.9, turn=180, zoom=(0.7, 1.6), shear=0.2, shift=0.1),
         Elastic(probability=0.6, amount=0.014),
         Lens(probability=0.4, radius=0.45, amount=(-0.5, 0.5)),
         Blur(probability=0.3, sigma=(0.5, 2.0)),
         Sharpen(probability=0.3, amount=(0.5, 2.0)),
-        Colour(probability=0.9, brightness=0.3, contrast=0.4, saturation=0.4, hue=10),
+        Colour(probability=0.9, brightness=0.25, contrast=0.35, saturation=0.4, hue=10),
     )),
     # What the projects before this one did to their pictures, each sample drawing what they wrote to disk as copies.
     # Mended: image and mask share one field, what comes from outside is ignored instead of painted, validation

@@ -15,7 +15,7 @@ NEEDS_TORCH = {"augment", "cell", "data", "estimate", "evaluate", "train", "tune
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
-    {"specs", "errors", "cli_rows"},
+    {"specs", "errors", "cli_rows", "cli_options"},
     {"names"},
     {"catalog", "datasets", "architectures"},
     {"metrics", "losses", "plan", "study", "split", "baselines", "presets"},
@@ -23,13 +23,14 @@ LAYERS = [
     {"store", "statistics", "workers"},
     {"archive", "leaderboard"},
     {"prepare", "figures", "svg", "pictures"},
-    {"data", "listing", "report"},
+    {"card", "data", "listing", "report"},
+    {"contact"},
     {"train"},
     {"tune", "evaluate"},
     {"cell"},
     {"estimate"},
     {"run"},
-    {"cli_screen"},
+    {"cli_screen", "cli_show"},
     {"cli"},
     {"__main__"},
 ]
