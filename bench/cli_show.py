@@ -48,7 +48,7 @@ def show(
         rows = contact.augmented(prepared, changes, count, edges)
         what = f"at {edges[0]} x {edges[1]} on the left, and {contact.VERSIONS} times under the preset {augment}"
     total = sum(card.images.values())
-    note = f"{len(rows) if changes else min(count, total)} of {total} images, {what}"
+    note = f"{sum(map(len, rows)) if changes is None else len(rows)} of {total} images, {what}"
     contact.save(contact.sheet(card.title, note, rows, card.classes), path)
     console().print(cli_rows.table(cards.balance(card), card.title))
     console().print()

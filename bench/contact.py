@@ -124,7 +124,7 @@ def save(picture: Image.Image, path: Path) -> None:
     from bench.store import write_bytes
 
     buffer = io.BytesIO()
-    picture.save(buffer, "png", optimize=True)
+    picture.save(buffer, "png")
     write_bytes(path, buffer.getvalue())
 
 
