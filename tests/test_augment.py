@@ -415,3 +415,14 @@ def test_all_of_a_symmetry_s_kinds_name_a_symmetry() -> None:
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
     with pytest.raises(NameUnknown, match="Did you mean standard"):
         preset("standart")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PRESETS)
+def test_nothing_is_made_on_another_device_than_the_batch(name: str, size: tuple[int, int]) -> None:
+    pairs, amounts = noisy(size=size), drawn(PRESETS[name], 4, size)
+    far = torch.device("meta")  # refuses tensors of the CPU as a GPU does, and any wait for a value
+    images, masks = apply(PRESETS[name], pairs.images.to(far), pairs.masks.to(far), [one.to(far) for one in amounts])
+
+    assert "meta" == images.device.type == masks.device.type
+    assert (pairs.images.shape, pairs.masks.shape) == (images.shape, masks.shape)
