@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from bench import __version__, catalog, cli_rows
+from bench import __version__, catalog, cli_rows, cli_show
+from bench.cli_options import DataHome, console, home
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ app = typer.Typer(
     help="Benchmark segmentation architectures across microscopy data sets; leaderboards a careful reader can trust.",
     epilog="Start with [bold]bench run matrix[/bold]: a small study on generated pictures, in a few minutes.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Prepare data sets, and write them out.")
+data_app = typer.Typer(no_args_is_help=True, help="Prepare data sets, show them, and write them out.")
 run_app = typer.Typer(no_args_is_help=True, help="Train and score cells of the matrix.")
+data_app.command("show")(cli_show.show)
 app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
 
@@ -58,15 +60,6 @@ class Format(StrEnum):
 
 
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
-DataHome = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-home",
-        metavar="DIR",
-        envvar="BENCH_DATA",
-        help="Where prepared data live (default: the user's cache folder).",
-    ),
-]
 StudyName = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="A study file (.toml), or a built-in study; default: quick.")
 ]
@@ -124,7 +117,7 @@ def prepare(
     from bench import prepare as preparation
 
     with cli_screen.bar(console(), f"Preparing {name}") as progress:
-        prepared = preparation.prepare(name, _home(data_home), source, progress)
+        prepared = preparation.prepare(name, home(data_home), source, progress)
     sizes = {split: len(group) for split, group in prepared.split(0, 1).items()}
     pixels = [sum(column) for column in zip(*(entry.pixels for entry in prepared.index.entries), strict=True)]
     _show(
@@ -146,7 +139,7 @@ def export(
     """Write a data set as a plain folder: images, palette masks, object boxes where they are known."""
     from bench import prepare as preparation
 
-    count = preparation.export(name, _home(data_home), target)
+    count = preparation.export(name, home(data_home), target)
     console().print(
         f"Wrote {count} images with masks to {target}; read them back with --dataset {target}", soft_wrap=True
     )
@@ -169,7 +162,7 @@ def matrix(
     size: Annotated[str | None, typer.Option(metavar="S|HxW", help="Training size; scores are at native size.")] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images per step.")] = None,
     lr_range: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Rates to search, as 1e-5:1e-1.")] = None,
-    augment: Annotated[str | None, typer.Option(help="none, light or standard.")] = None,
+    augment: Annotated[str | None, typer.Option(help="none, light, standard, heavy or seed0, 1, 2, 4.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the results folder; default: the study's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
     workers: Annotated[
@@ -262,19 +255,13 @@ def doctor(data_home: DataHome = None) -> None:
 
     _show(listing.versions(), title="versions")
     _show(listing.devices(), title="devices")
-    _show(listing.data_found(_home(data_home)), title="data sets")
+    _show(listing.data_found(home(data_home)), title="data sets")
 
 
 @app.command()
 def version() -> None:
     """Print the version of bench."""
     console().print(__version__)
-
-
-def console() -> Console:
-    """Standard output; as wide as needed when it is not a terminal, so that nothing is cut off in a log."""
-    wide = None if sys.stdout.isatty() else 200
-    return Console(width=wide, highlight=False)
 
 
 def _run(
@@ -388,15 +375,7 @@ def _folder(study: str | None, results: Path) -> Path:
 def _place(results: Path, data_home: Path | None) -> Place:
     from bench.specs import Place
 
-    return Place(results=results, data_home=_home(data_home))
-
-
-def _home(data_home: Path | None) -> Path:
-    if data_home is not None:
-        return data_home
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("cytobench"))
+    return Place(results=results, data_home=home(data_home))
 
 
 def _show(rows: list[dict[str, object]], *, title: str) -> None:

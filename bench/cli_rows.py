@@ -10,7 +10,9 @@ from rich.table import Table
 
 def table(rows: list[dict[str, object]], title: str) -> Table:
     """A table of rows that share their keys; None is a dash, and numbers keep three digits."""
-    result = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    result = Table(
+        title=_safe(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )
     for column in rows[0] if rows else ["(none)"]:
         result.add_column(column, overflow="fold")
     for row in rows:
@@ -23,4 +25,9 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3g}"
-    return escape(value if isinstance(value, str) else json.dumps(value))
+    return _safe(value if isinstance(value, str) else json.dumps(value))
+
+
+def _safe(text: str) -> str:
+    """Text that is shown as it stands: no markup, and no codes that a terminal would obey."""
+    return escape("".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text))

@@ -124,7 +124,7 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
     }
     recipe = {key: values[key] for key in ("batch", "augment") if key in values}
     if "size" in values:
-        recipe["size"] = _size(str(values["size"]))
+        recipe["size"] = size(str(values["size"]))
     tuning = {"trials": values["trials"]} if "trials" in values else {}
     if "lr_range" in values:
         tuning["lr_range"] = _range(str(values["lr_range"]))
@@ -219,7 +219,12 @@ def _names(text: str) -> list[str]:
     return [text] if Path(text).is_dir() else names.split(text)
 
 
-def _size(text: str) -> tuple[int, int]:
+def size(text: str) -> tuple[int, int]:
+    """Height and width from `128` or `288x384`; whether they are in bounds is not looked at.
+
+    Raises:
+        StudyError: If the text is neither.
+    """
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
         raise StudyError(f"--size {text}: write one number or HEIGHTxWIDTH, as 128 or 288x384.")

@@ -135,7 +135,7 @@ WRONG = {
     "unknown architecture": (["--architecture", "unett"], ["'unett'", "Did you mean unet", "bench list architectures"]),
     "unknown data set": (["--dataset", "smeer"], ["'smeer'", "Did you mean smear"]),
     "unknown loss": (["--loss", "dise"], ["'dise'", "Did you mean dice", "bench list losses"]),
-    "unknown augmentation": (["--augment", "hevy"], ["'hevy'", "light, none, standard"]),
+    "unknown augmentation": (["--augment", "hevy"], ["'hevy'", "Did you mean heavy"]),
     "unknown study": (["quik"], ["'quik'", "Did you mean quick"]),
     "missing study file": (["nowhere.toml"], ["nowhere.toml", "No such file"]),
     "negative rate": (["--lr-range", "-1e-3:1e-2"], ["lr_range", "-0.001", "between"]),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,23 +9,12 @@ from torch import Tensor
 from torchvision.transforms.functional import normalize
 
 from bench.data import MEAN, STD, Resident, normalise, ordered, resident, shuffled
-from bench.errors import NameUnknown
-from bench.presets import PRESETS, Augment, preset
+from bench.presets import PRESETS, Affine, Augment, Colour
 from bench.specs import IGNORE
+from tests.encoded import encoded, inside
 
 CPU = torch.device("cpu")
 SIZES = [(24, 24), (24, 40)]
-
-
-def encoded(count: int = 7, size: tuple[int, int] = (24, 40), classes: int = 5) -> Resident:
-    """Pictures whose red channel is their mask times 20, whose green is their number; blocks, all of them different."""
-    generator = np.random.default_rng(0)
-    blocks = generator.integers(0, classes, (count, size[0] // 8, size[1] // 8)).astype(np.uint8)
-    masks = blocks.repeat(8, axis=1).repeat(8, axis=2)
-    images = np.zeros((count, *size, 3), np.uint8)
-    images[..., 0] = masks * 20
-    images[..., 1] = np.arange(count, dtype=np.uint8)[:, None, None] * 30
-    return resident(images, masks, range(count), CPU)
 
 
 def pixels(inputs: Tensor) -> Tensor:
@@ -46,14 +33,6 @@ def whole(pairs: Resident, augment: Augment, number: int = 1, batch: int = 3) ->
     """All pairs of an epoch as one batch."""
     inputs, targets = zip(*epoch(pairs, augment, number=number, batch=batch), strict=True)
     return torch.cat(inputs), torch.cat(targets)
-
-
-def inside(targets: Tensor, margin: int = 2) -> Tensor:
-    """Pixels whose surroundings are all of one class, so that blending cannot have changed them."""
-    numbers = targets[:, None].float()
-    high = torch.nn.functional.max_pool2d(numbers, 2 * margin + 1, 1, margin)
-    low = -torch.nn.functional.max_pool2d(-numbers, 2 * margin + 1, 1, margin)
-    return ((high == low) & (numbers != IGNORE))[:, 0]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -90,8 +69,8 @@ def test_mirroring_reaches_every_symmetry_and_no_other(size: tuple[int, int], ex
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     "augment",
-    [Augment(turn=20), Augment(zoom=1.25), Augment(turn=45, zoom=1.5), replace(PRESETS["standard"], colour=0.0)],
-    ids=["turn", "zoom", "both", "standard"],
+    [Augment((Affine(turn=20),)), Augment((Affine(zoom=(0.8, 1.25)),)), Augment((Affine(turn=45, zoom=(0.7, 1.5)),))],
+    ids=["turn", "zoom", "both"],
 )
 def test_turned_and_zoomed_masks_fit_their_images_away_from_edges(augment: Augment, size: tuple[int, int]) -> None:
     inputs, targets = whole(encoded(count=12, size=size), augment)
@@ -105,7 +84,7 @@ def test_turned_and_zoomed_masks_fit_their_images_away_from_edges(augment: Augme
 def test_colours_change_the_image_and_leave_the_mask() -> None:
     pairs = encoded()
     plain, targets = whole(pairs, PRESETS["none"])
-    changed, same = whole(pairs, Augment(colour=0.3))
+    changed, same = whole(pairs, Augment((Colour(brightness=0.3, contrast=0.3, saturation=0.3),)))
 
     assert targets.equal(same)
     assert not torch.allclose(plain, changed, atol=1e-2)
@@ -120,15 +99,15 @@ def test_a_turn_keeps_shapes_whatever_the_format_of_the_picture(size: tuple[int,
     disc = ((rows - (height - 1) / 2) ** 2 + (columns - (width - 1) / 2) ** 2 < 12**2).astype(np.uint8)
     pairs = resident(np.stack([disc] * 3, -1)[None] * 200, disc[None], [0], CPU)
     for number in range(5):
-        _, targets = whole(pairs, Augment(turn=90.0), number)
+        _, targets = whole(pairs, Augment((Affine(turn=90),)), number)
         wrong = (targets[0] != torch.from_numpy(disc).long()) & (targets[0] != IGNORE)
 
-        assert int(wrong.sum()) < 0.05 * disc.sum()
+        assert int(wrong.sum()) < 0.08 * disc.sum()
 
 
 def test_what_comes_from_outside_is_ignored_and_nothing_else_is() -> None:
     pairs = encoded(count=30)
-    _, smaller = whole(pairs, Augment(zoom=2.0))
+    _, smaller = whole(pairs, Augment((Affine(zoom=(0.5, 2)),)))
     _, mirrored = whole(pairs, PRESETS["light"])
     ring = smaller[(smaller == IGNORE).any(dim=2).any(dim=1)]
 
@@ -230,6 +209,8 @@ def test_residents_are_copies_of_the_chosen_pairs() -> None:
     assert [36, 12] == found.masks[:, 0, 0].tolist()
 
 
-def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
-    with pytest.raises(NameUnknown, match="Did you mean standard"):
-        preset("standart")
+def test_the_order_of_an_epoch_is_the_same_whatever_the_augmentation() -> None:
+    pairs = encoded(count=20)
+    orders = [(pixels(whole(pairs, PRESETS[name])[0])[:, 1].amax((1, 2)) / 30).round() for name in ("none", "light")]
+
+    assert orders[0].equal(orders[1])

@@ -11,24 +11,26 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
-NEEDS_TORCH = {"cell", "data", "estimate", "evaluate", "train", "tune"}
+NEEDS_TORCH = {"augment", "cell", "data", "estimate", "evaluate", "train", "tune"}
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
-    {"specs", "errors", "cli_rows"},
+    {"specs", "errors", "cli_rows", "cli_options"},
     {"names"},
     {"catalog", "datasets", "architectures"},
     {"metrics", "losses", "plan", "study", "split", "baselines", "presets"},
+    {"augment"},
     {"store", "statistics", "workers"},
     {"archive", "leaderboard"},
     {"prepare", "figures", "svg", "pictures"},
-    {"data", "listing", "report"},
+    {"card", "data", "listing", "report"},
+    {"contact"},
     {"train"},
     {"tune", "evaluate"},
     {"cell"},
     {"estimate"},
     {"run"},
-    {"cli_screen"},
+    {"cli_screen", "cli_show"},
     {"cli"},
     {"__main__"},
 ]

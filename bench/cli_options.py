@@ -1,0 +1,35 @@
+"""What several commands share: where prepared data live, and the screen; loads nothing heavy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+DataHome = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-home",
+        metavar="DIR",
+        envvar="BENCH_DATA",
+        help="Where prepared data live (default: the user's cache folder).",
+    ),
+]
+
+
+def home(data_home: Path | None) -> Path:
+    """The folder of prepared data: the one that was given, or the user's cache folder."""
+    if data_home is not None:
+        return data_home
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("cytobench"))
+
+
+def console() -> Console:
+    """Standard output; as wide as needed when it is not a terminal, so that nothing is cut off in a log."""
+    wide = None if sys.stdout.isatty() else 200
+    return Console(width=wide, highlight=False)
