@@ -22,7 +22,7 @@ LAYERS = [
     {"store", "statistics", "workers"},
     {"archive", "leaderboard"},
     {"prepare", "figures", "svg", "pictures"},
-    {"data", "listing", "report"},
+    {"data", "listing", "problems", "report"},
     {"train"},
     {"tune", "evaluate"},
     {"cell"},
