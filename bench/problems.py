@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import prepare
 from bench.errors import DataError
-from bench.store import write_bytes
+from bench.store import write_bytes, writing
 
 
 @contextlib.contextmanager
@@ -22,8 +22,9 @@ def logged(name: str, data_home: Path) -> Generator[None]:
     """
     folder = prepare.location(name, data_home)
     log = folder.with_name(f"{folder.name}.problems.log")
-    try:
+    with writing(log):
         log.unlink(missing_ok=True)
+    try:
         yield
     except DataError as error:
         if len(error.files) < 2:

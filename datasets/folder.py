@@ -11,7 +11,9 @@ small integers 0, 1, 2, .. are classes, in 8 or 16 bits (65535 reads as 255). Wh
 
 Annotations are painted in their order, a later one over an earlier one. LabelMe's labels become classes sorted by name,
 COCO's categories sorted by id, after the background (which a label `background` is). LabelMe's `__ignore__` and COCO's
-crowds are ignored pixels; crowds lie below everything else. Anything else is said in a `dataset.toml` beside the folders:
+crowds are ignored pixels; crowds lie below everything else. Images that COCO's file does not name are left out.
+
+Anything else is said in a `dataset.toml` beside the folders:
 
     title = "My cells"
     ignore = 255            # the value (or colour) of mask pixels that are neither trained on nor counted

@@ -5,9 +5,9 @@ The folds of Warwick's release, as they unpack, each as a folder (one fold is en
     .../fold1/images/fold1/{images,types}.npy     (N, 256, 256, 3) and the N names of tissues
     .../fold1/masks/fold1/masks.npy               (N, 256, 256, 6): numbered nuclei of each type, then the background
 
-images.npy and masks.npy may also lie in one folder. classes=binary is nucleus against background, classes=types keeps the
-five types; where two claim a pixel, the first in the release's order has it. When the folds 1, 2 and 3 are there, they
-train, validate and test, as the release proposes; else the patches are split anew.
+images.npy and masks.npy may also lie in one folder. classes=binary is nucleus against background, classes=types keeps
+the five types; where two claim a pixel, the first in the release's order has it. When the folds 1, 2 and 3 are there,
+they train, validate and test, as the release proposes; else the patches are split anew.
 """
 
 from __future__ import annotations
