@@ -136,7 +136,7 @@ def prepare(
         ],
         title=f"{prepared.index.title}: {sizes['train']} train, {sizes['val']} val, {sizes['test']} test",
     )
-    console().print(f"Prepared in {prepared.folder}", soft_wrap=True)
+    console().print(f"Prepared in {prepared.folder}", markup=False, soft_wrap=True)
 
 
 @data_app.command("export")
