@@ -113,10 +113,10 @@ def prepare(
     data_home: DataHome = None,
 ) -> None:
     """Decode and check a data set once, so that every cell can read it."""
-    from bench import cli_screen
+    from bench import cli_screen, problems
     from bench import prepare as preparation
 
-    with cli_screen.bar(console(), f"Preparing {name}") as progress:
+    with problems.logged(name, home(data_home)), cli_screen.bar(console(), f"Preparing {name}") as progress:
         prepared = preparation.prepare(name, home(data_home), source, progress)
     sizes = {split: len(group) for split, group in prepared.split(0, 1).items()}
     pixels = [sum(column) for column in zip(*(entry.pixels for entry in prepared.index.entries), strict=True)]
@@ -127,7 +127,7 @@ def prepare(
         ],
         title=f"{prepared.index.title}: {sizes['train']} train, {sizes['val']} val, {sizes['test']} test",
     )
-    console().print(f"Prepared in {prepared.folder}", soft_wrap=True)
+    console().print(f"Prepared in {prepared.folder}", markup=False, soft_wrap=True)
 
 
 @data_app.command("export")
@@ -138,8 +138,10 @@ def export(
 ) -> None:
     """Write a data set as a plain folder: images, palette masks, object boxes where they are known."""
     from bench import prepare as preparation
+    from bench import problems
 
-    count = preparation.export(name, home(data_home), target)
+    with problems.logged(name, home(data_home)):
+        count = preparation.export(name, home(data_home), target)
     console().print(
         f"Wrote {count} images with masks to {target}; read them back with --dataset {target}", soft_wrap=True
     )
@@ -311,13 +313,13 @@ def _train(job: Job, todo: list[Planned], count: int, live: Live) -> None:
 
 def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:
     """Prepare what prepares itself; without --skip-missing the first missing data set ends the run."""
-    from bench import cli_screen, prepare
+    from bench import cli_screen, prepare, problems
     from bench.errors import DataError
 
     kept = []
     for name in study.datasets:
         try:
-            with cli_screen.bar(console(), f"Preparing {name}") as progress:
+            with problems.logged(name, place.data_home), cli_screen.bar(console(), f"Preparing {name}") as progress:
                 prepare.prepare(name, place.data_home, progress=progress)
             kept.append(name)
         except DataError as error:

@@ -12,6 +12,8 @@ A message is one line: what (with the value), where, what is allowed, how to fix
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class BenchError(Exception):
     """The root of all errors that are shown as one line, without a traceback."""
@@ -28,7 +30,15 @@ class StudyError(BenchError):
 
 
 class DataError(BenchError):
-    """A data set that is missing, malformed, or not yet prepared."""
+    """A data set that is missing, malformed, or not yet prepared.
+
+    Attributes:
+        files: Every file that is to blame, where the message can name the first one only.
+    """
+
+    def __init__(self, message: str, files: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.files = tuple(files)
 
 
 class StoreError(BenchError):

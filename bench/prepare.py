@@ -357,6 +357,7 @@ def _save_array(path: Path, array: np.ndarray) -> None:
 def _description(spec: DatasetSpec) -> str:
     texts = {key: getattr(spec, key) for key in ("title", "licence", "citation", "homepage")}
     lines = [f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in texts.items()]
+    lines.append(f"ignore = {IGNORE}")
     if spec.pixel_size_um is not None:
         lines.append(f"pixel_size_um = {spec.pixel_size_um}")
     for value, entry in enumerate(spec.classes):

@@ -4,25 +4,29 @@ The archive jeetblahiri/bccd-dataset-with-mask of Kaggle, as a folder or zip:
 
     BCCD Dataset with mask/{train,test}/{original,mask}/<uuid>.png      1169 + 159 pairs, mostly 1600x1200
 
-Masks are black and white; a pixel above 127 is a cell. The archive's own test split is kept.
+Masks are black and white; a pixel above 127 is a cell. The archive's own test split is kept. Options: see _reading.py.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from bench.errors import DataError
-from bench.specs import ClassSpec, DatasetSpec, Sample, Split
+from bench.specs import ClassSpec, DatasetSpec, Option, Sample, Split
 
-from ._files import check_sizes, pairs, read_grey, read_rgb
+from ._files import check_sizes, pairs, read_deep, read_grey
+from ._reading import OPTIONS, Reading, chosen
 
 LAYOUT = "BCCD Dataset with mask/{train,test}/{original,mask}/"
 SPLITS: tuple[Split, ...] = ("train", "test")
+READING = Reading(threshold=127)
 
 
-def read(root: Path) -> list[Sample]:
+def read(root: Path, **_options: Option) -> list[Sample]:
     """All pairs of the archive; the stem, a UUID, is the photograph.
 
     Raises:
@@ -42,11 +46,16 @@ def read(root: Path) -> list[Sample]:
     return samples
 
 
-def load(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Image uint8 (H, W, 3) and mask uint8 (H, W): 1 where the mask file is above 127."""
-    image, grey = read_rgb(Path(sample.image)), read_grey(Path(sample.mask))
+def load(sample: Sample, reading: Reading = READING) -> tuple[np.ndarray, np.ndarray]:
+    """Image uint8 (H, W, 3) and mask uint8 (H, W): 1 where the mask file is above the threshold."""
+    image, grey = read_deep(Path(sample.image)), read_grey(Path(sample.mask))
     check_sizes(image, grey, Path(sample.image), Path(sample.mask))
-    return image, (grey > 127).astype(np.uint8)
+    return reading.image(image), reading.mask(grey)
+
+
+def configure(**options: Option) -> DatasetSpec:
+    """The data set read with these options."""
+    return replace(SPEC, load=partial(load, reading=chosen("blood_cell", options)))
 
 
 def _base(root: Path) -> Path:
@@ -63,6 +72,8 @@ SPEC = DatasetSpec(
     classes=(ClassSpec(name="background", colour=(0, 0, 0)), ClassSpec(name="cell", colour=(220, 60, 60))),
     read=read,
     load=load,
+    options=OPTIONS,
+    configure=configure,
     licence="MIT as stated by the archive; the photographs are BBBC041, listed elsewhere as CC BY-NC-SA 3.0",
     citation="Depto et al. 2021, Tissue and Cell 69:101653, doi:10.1016/j.tice.2021.101653",
     homepage="https://www.kaggle.com/datasets/jeetblahiri/bccd-dataset-with-mask",

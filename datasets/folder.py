@@ -1,59 +1,83 @@
 """Any folder of images and masks: give its path in place of a name.
 
-    images/<stem>.png     masks/<stem>.png         or {train,val,test}/{images,masks}/ with official splits
+    images/<stem>.png     masks/<stem>.png
+    images/<stem>.png     <stem>.json beside it, or in labels/ or json/      LabelMe
+    [images/]<name>.png   any.json                                           COCO: one file for all images
+    {train,val,test}/     each one of these, with official splits (valid/ is val/)
 
-png, jpg, bmp and tif are read. Masks that hold two values are binary (the higher one is the foreground); masks that
-hold the small integers 0, 1, 2, .. are classes. Anything else is said in a `dataset.toml` beside the folders:
+png, jpg, bmp and tif are read. An image may be grey, have a palette, transparency (which is dropped) or 16 bits of grey
+(0..65535 become 0..255). Masks that hold two values are binary (the higher one is the foreground); masks that hold the
+small integers 0, 1, 2, .. are classes, in 8 or 16 bits (65535 reads as 255). Where there are masks/, JSON is not read.
+
+Annotations are painted in their order, a later one over an earlier one. LabelMe's labels become classes sorted by name,
+COCO's categories sorted by id, after the background (which a label `background` is). LabelMe's `__ignore__` and COCO's
+crowds are ignored pixels; crowds lie below everything else. Images that COCO's file does not name are left out.
+
+Anything else is said in a `dataset.toml` beside the folders:
 
     title = "My cells"
+    ignore = 255            # the value (or colour) of mask pixels that are neither trained on nor counted
     [[classes]]
     name = "background"
     colour = [0, 0, 0]      # the colour in the mask, and in pictures
     [[classes]]
-    name = "nucleus"
+    name = "nucleus"        # for annotations: the label
     colour = [0, 0, 128]
     value = 7               # optional: the grey value in the mask, instead of the colour
+    [reader]                # optional: threshold, blur, colour, order, gamma, sharpen, normalise; see _reading.py
+    threshold = "otsu"      # masks become binary
 """
 
 from __future__ import annotations
 
-import colorsys
-import tomllib
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench.errors import DataError
-from bench.specs import ClassSpec, DatasetSpec, Sample, Split
+from bench.specs import IGNORE, DatasetSpec, Sample, Split
 
-from ._files import check_sizes, opened, pairs, read_rgb
+from . import _annotated
+from ._annotated import Base
+from ._description import MOST_CLASSES, Colour, Description, Row, described, new_class
+from ._files import DEEP, check_sizes, gathered, opened, pairs, read_deep, read_grey
+from ._reading import Reading
 
-MOST_CLASSES = 64
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SPLITS: Mapping[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+
+Shade = tuple[int | None, Colour, int]
+"""The grey value of a mask pixel, or else its colour, and the class it stands for."""
 
 
 def open_folder(root: Path) -> DatasetSpec:
-    """The data set a folder is, its classes from `dataset.toml` or from the masks themselves.
+    """The data set a folder is, its classes from `dataset.toml`, the masks or the annotations.
 
     Raises:
         DataError: If the folder is not laid out as above, or its masks cannot be understood.
     """
     root = root.resolve()
-    described = _described(root / "dataset.toml")
-    samples = _samples(root)
-    classes = described.get("classes")
-    table = _declared(classes, root) if classes else _discovered(samples)
+    description, bases = described(root / "dataset.toml"), _bases(root)
+    if bases[0].kind == "masks":
+        samples = [
+            Sample(id=base.prefix + stem, image=str(image), mask=str(mask), source=base.prefix + stem, split=base.split)
+            for base in bases
+            for stem, image, mask in pairs(base.images, base.folder / "masks")
+        ]
+        table = _table(description, samples, root)
+        classes = tuple(spec for _, spec in table)
+        load = partial(_load, _shades(table, description.ignore), description.reading)
+    else:
+        if description.reading.for_masks or description.ignore is not None:
+            raise DataError(f"{root / 'dataset.toml'}: threshold, blur and ignore are for masks/; {root} has JSON.")
+        samples = _annotated.samples(bases)
+        declared = tuple(spec for _, spec in description.classes) if description.classes else None
+        classes, indices = _annotated.classes(bases, samples, declared)
+        load = partial(_annotated.load, bases[0].kind, indices, description.reading)
+    texts = {"title": root.name, "licence": "unknown", "citation": "none given", "homepage": ""} | description.texts
     return DatasetSpec(
-        title=str(described.get("title", root.name)),
-        classes=tuple(spec for _, spec in table),
-        read=partial(_read, samples),
-        load=partial(_load, tuple((value, spec.colour) for value, spec in table)),
-        licence=str(described.get("licence", "unknown")),
-        citation=str(described.get("citation", "none given")),
-        homepage=str(described.get("homepage", "")),
-        pixel_size_um=described.get("pixel_size_um"),
+        classes=classes, read=partial(_read, samples), load=load, pixel_size_um=description.pixel_size_um, **texts
     )
 
 
@@ -61,52 +85,74 @@ def _read(samples: list[Sample], _root: Path) -> list[Sample]:
     return samples
 
 
-def _samples(root: Path) -> list[Sample]:
-    """Every pair below the folder, without a split or with the official one."""
-    if (root / "images").is_dir():
-        return [
-            Sample(id=stem, image=str(image), mask=str(mask), source=stem)
-            for stem, image, mask in pairs(root / "images", root / "masks")
-        ]
-    splits = [split for split in SPLITS if (root / split / "images").is_dir()]
+def _bases(root: Path) -> list[Base]:
+    """The folder, or its subfolders with official splits, all of one kind."""
+    splits = [(name, split) for name, split in SPLITS.items() if _holds_images(root / name)]
+    if (root / "images").is_dir() or (not splits and _holds_images(root)):
+        return [_annotated.looked_into(root, "", None)]
     if not splits:
-        raise DataError(f"{root} has no images/ (with masks/ beside it). Make it so, or name a data set of bench list.")
-    return [
-        Sample(id=f"{split}-{stem}", image=str(image), mask=str(mask), source=f"{split}-{stem}", split=split)
-        for split in splits
-        for stem, image, mask in pairs(root / split / "images", root / split / "masks")
-    ]
+        raise DataError(
+            f"{root} has no images/ (with masks/ or JSON beside it). Make it so, or name a data set of bench list."
+        )
+    bases = [_annotated.looked_into(root / name, f"{name}-", split) for name, split in splits]
+    for base in bases:
+        if base.kind != bases[0].kind:
+            raise DataError(
+                f"{bases[0].folder} has {bases[0].kind}, but {base.folder} has {base.kind}. Annotate all splits alike."
+            )
+    return bases
 
 
-def _load(table: tuple[tuple[int | None, tuple[int, int, int]], ...], sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+def _holds_images(folder: Path) -> bool:
+    return (folder / "images").is_dir() or (folder.is_dir() and any(folder.glob("*.json")))
+
+
+def _load(shades: tuple[Shade, ...], reading: Reading, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """Image uint8 (H, W, 3) and mask uint8 (H, W); every mask pixel must be one of the classes.
 
     Raises:
         DataError: If the sizes differ or a mask holds a value or colour that no class has.
     """
-    coloured = any(value is None for value, _ in table)
-    image, raw = read_rgb(Path(sample.image)), read_mask(Path(sample.mask), indexed=not coloured)
-    check_sizes(image, raw, Path(sample.image), Path(sample.mask))
-    mask = np.full(raw.shape[:2], len(table), np.uint8)
-    for index, (value, colour) in enumerate(table):
+    path = Path(sample.mask)
+    image = read_deep(Path(sample.image))
+    if reading.threshold is not None:
+        grey = read_grey(path)
+        check_sizes(image, grey, Path(sample.image), path)
+        return reading.image(image), reading.mask(grey)
+    raw = read_mask(path, indexed=all(value is not None for value, _, _ in shades))
+    check_sizes(image, raw, Path(sample.image), path)
+    return reading.image(image), _classified(raw, shades, path)
+
+
+def _classified(raw: np.ndarray, shades: tuple[Shade, ...], path: Path) -> np.ndarray:
+    unknown = IGNORE - 1
+    mask = np.full(raw.shape[:2], unknown, np.uint8)
+    for value, colour, index in shades:
         mask[_matches(raw, value, colour)] = index
-    strange = mask == len(table)
+    strange = mask == unknown
     if strange.any():
         row, column = np.argwhere(strange)[0]
-        allowed = ", ".join(str(value if value is not None else colour) for value, colour in table)
+        allowed = ", ".join(str(value if value is not None else colour) for value, colour, _ in shades)
         raise DataError(
-            f"{sample.mask} holds {raw[row, column].tolist()} at column {column}, row {row}, which no class has "
-            f"({int(strange.sum())} such pixels). Allowed: {allowed}. Mend the mask, or name the class in dataset.toml."
+            f"{path} holds {raw[row, column].tolist()} at column {column}, row {row}, which no class has "
+            f"({int(strange.sum())} such pixels). Allowed: {allowed}. Mend the mask, or name the class in "
+            "dataset.toml.",
+            files=[str(path)],
         )
-    return image, mask
+    return mask
 
 
 def read_mask(path: Path, *, indexed: bool = True) -> np.ndarray:
     """A mask as it is stored: uint8 (H, W) grey values, or (H, W, 3) when it has colours.
 
     A file with a palette gives its indices when `indexed`, else its colours.
+
+    Raises:
+        DataError: If the file cannot be decoded, or holds values above 255 (but for 65535, which reads as 255).
     """
     with opened(path) as image:
+        if image.mode in DEEP:
+            return _small(np.asarray(image).astype(np.uint16), path)
         if image.mode == "P" and indexed:
             return np.asarray(image)
         if image.mode in ("1", "L", "LA"):
@@ -116,21 +162,52 @@ def read_mask(path: Path, *, indexed: bool = True) -> np.ndarray:
     return pixels[..., 0] if grey else pixels
 
 
-def _matches(raw: np.ndarray, value: int | None, colour: tuple[int, int, int]) -> np.ndarray:
+def _small(deep: np.ndarray, path: Path) -> np.ndarray:
+    """The small integers of a mask of 16 bits in 8."""
+    large = (deep > 255) & (deep < 65535)
+    if large.any():
+        raise DataError(
+            f"{path} holds the value {int(deep[large][0])}; a mask of 16 bits may hold 0 to 255, and 65535 for 255. "
+            "Number its classes from 0.",
+            files=[str(path)],
+        )
+    return deep.clip(0, 255).astype(np.uint8)
+
+
+def _matches(raw: np.ndarray, value: int | None, colour: Colour) -> np.ndarray:
     if value is not None:
         return raw == value if raw.ndim == 2 else np.zeros(raw.shape[:2], bool)
     pixels = raw if raw.ndim == 3 else np.repeat(raw[..., None], 3, axis=2)
     return (pixels == np.array(colour, np.uint8)).all(axis=-1)
 
 
-def _discovered(samples: list[Sample]) -> list[tuple[int, ClassSpec]]:
-    """Classes from the values that the masks hold."""
+def _shades(table: Sequence[Row], ignore: int | Colour | None) -> tuple[Shade, ...]:
+    shades: list[Shade] = [(value, spec.colour, index) for index, (value, spec) in enumerate(table)]
+    if isinstance(ignore, int):
+        coloured = any(value is None for value, _, _ in shades)
+        shades.append((None if coloured else ignore, (ignore, ignore, ignore), IGNORE))
+    elif ignore is not None:
+        shades.append((None, ignore, IGNORE))
+    return tuple(shades)
+
+
+def _table(description: Description, samples: Sequence[Sample], root: Path) -> Sequence[Row]:
+    """The classes of masks: declared, of a threshold, or those the masks hold."""
+    threshold = description.reading.threshold
+    if threshold is None:
+        if description.reading.blur:
+            raise DataError(f"{root / 'dataset.toml'}: blur needs a threshold. Add threshold = 127, otsu or triangle.")
+        return description.classes or _discovered(samples, description.ignore)
+    if description.ignore is not None or (description.classes and len(description.classes) != 2):
+        raise DataError(f"{root / 'dataset.toml'}: with a threshold there are two classes, and nothing is ignored.")
+    return description.classes or [(0, new_class("background", 0)), (1, new_class("foreground", 1))]
+
+
+def _discovered(samples: Sequence[Sample], ignore: int | Colour | None) -> list[Row]:
+    """Classes from the values that the masks hold, the ignored one left out."""
     values: set[int] = set()
-    for sample in samples:
-        raw = read_mask(Path(sample.mask))
-        if raw.ndim == 3:
-            raise DataError(f"{sample.mask} holds colours. Name the colour of each class in a dataset.toml.")
-        values |= set(np.unique(raw).tolist())
+    for sample, held in zip(samples, gathered(_values, samples), strict=True):
+        values |= held - {ignore}
         if len(values) > MOST_CLASSES:
             raise DataError(
                 f"{sample.mask} brings the masks to more than {MOST_CLASSES} values: {sorted(values)[:8]} .. "
@@ -140,14 +217,16 @@ def _discovered(samples: list[Sample]) -> list[tuple[int, ClassSpec]]:
     if blurred is not None and len(values) != 2:
         raise DataError(
             f"{blurred} is a JPEG, which holds other values than were drawn: {sorted(values)[:8]} .. "
-            "Save the masks as png, bmp or tif, in which every pixel stays as it is."
+            "Save the masks as png, bmp or tif, in which every pixel stays as it is, or set a threshold in the "
+            "dataset.toml."
         )
     if len(values) == 2:
         low, high = sorted(values)
-        return [(low, _class("background", 0)), (high, _class("foreground", 1))]
+        return [(low, new_class("background", 0)), (high, new_class("foreground", 1))]
     if len(values) > 2 and max(values) < MOST_CLASSES:
         return [
-            (value, _class("background" if value == 0 else f"class_{value}", value)) for value in range(max(values) + 1)
+            (value, new_class("background" if value == 0 else f"class_{value}", value))
+            for value in range(max(values) + 1)
         ]
     raise DataError(
         f"The masks of {Path(samples[0].mask).parent} hold the values {sorted(values)[:8]}. Allowed: two values, or "
@@ -155,61 +234,10 @@ def _discovered(samples: list[Sample]) -> list[tuple[int, ClassSpec]]:
     )
 
 
-def _declared(classes: Any, root: Path) -> list[tuple[int | None, ClassSpec]]:
-    where = root / "dataset.toml"
-    table: list[tuple[int | None, ClassSpec]] = []
-    for index, entry in enumerate(classes if isinstance(classes, list) else [classes]):
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            raise DataError(
-                f"{where}: class {index} has no name. Write [[classes]] with name, colour and optionally value."
-            )
-        colour, value = entry.get("colour", _class("", index).colour), entry.get("value")
-        if not (isinstance(colour, (list, tuple)) and len(colour) == 3 and all(_is_byte(part) for part in colour)):
-            raise DataError(
-                f"{where}: the colour of {entry['name']!r} is {colour!r}; it must be [red, green, blue], each 0 to 255."
-            )
-        if value is not None and not _is_byte(value):
-            raise DataError(
-                f"{where}: the value of {entry['name']!r} is {value!r}; it must be an integer from 0 to 255."
-            )
-        value = index if value is None and "colour" not in entry else value
-        table.append((value, ClassSpec(name=entry["name"], colour=tuple(colour))))
-    _check_distinct(table, where)
-    return table
-
-
-def _check_distinct(table: list[tuple[int | None, ClassSpec]], where: Path) -> None:
-    """Refuse too few classes, too many, and two that cannot be told apart."""
-    if not 2 <= len(table) <= MOST_CLASSES:
+def _values(sample: Sample) -> set[int]:
+    raw = read_mask(Path(sample.mask))
+    if raw.ndim == 3:
         raise DataError(
-            f"{where} has {len(table)} entries [[classes]]; 2 (background and one more) to {MOST_CLASSES} are allowed."
+            f"{sample.mask} holds colours. Name the colour of each class in a dataset.toml.", files=[sample.mask]
         )
-    seen: dict[object, str] = {}
-    for value, spec in table:
-        if spec.name in seen.values():
-            raise DataError(f"{where}: two classes are named {spec.name!r}. Give each a name of its own.")
-        key = spec.colour if value is None else value
-        if key in seen:
-            raise DataError(
-                f"{where}: {seen[key]!r} and {spec.name!r} share the value or colour {key}. Change one of them."
-            )
-        seen[key] = spec.name
-
-
-def _described(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} is not TOML: {error}. See bench list datasets for what it may say.") from error
-
-
-def _class(name: str, index: int) -> ClassSpec:
-    """A class with a colour of its own: hues a golden angle apart, the background black."""
-    red, green, blue = colorsys.hsv_to_rgb(index * 0.618 % 1, 0.65, 0.95) if index else (0.0, 0.0, 0.0)
-    return ClassSpec(name=name, colour=(int(red * 255), int(green * 255), int(blue * 255)))
-
-
-def _is_byte(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
+    return set(np.unique(raw).tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from PIL import Image
 
 from bench import prepare
 from bench.errors import DataError
+from bench.specs import IGNORE
 from tests import lookalike
 from tests.lookalike import check, save
 
@@ -156,6 +158,17 @@ def test_values_of_a_description_are_classes(raw: Path, home: Path) -> None:
         ),
         ("".join(f'[[classes]]\nname = "c"\nvalue = {at}\n' for at in range(2)), "two classes are named 'c'"),
         ("".join(f'[[classes]]\nname = "c{at}"\nvalue = {at}\n' for at in range(70)), "has 70 entries"),
+        ("ignored = 255", "there is no key 'ignored'"),
+        ("ignore = 256", "ignore is 256; it must be"),
+        ("ignore = [0, 0, 0]", r"ignore is \[0, 0, 0\]; it must be"),
+        (f"ignore = 128\n{VALUES}", "ignore is 128, which is the class 'c1'"),
+        ("pixel_size_um = -1", "pixel_size_um is -1; it must be"),
+        ("reader = 3", "reader is 3. Write a table"),
+        ("[reader]\nthresh = 3", "there is no option 'thresh'. There are: threshold, blur"),
+        ("[reader]\nthreshold = 255", "threshold is 255; allowed is a whole number from 0 to 254, or one of otsu"),
+        ("[reader]\nblur = 3", "blur needs a threshold"),
+        (f"{VALUES}[reader]\nthreshold = 9", "with a threshold there are two classes"),
+        ("[" * 3000, "is not TOML"),
     ],
 )
 def test_a_malformed_description_is_refused_by_its_name(text: str, message: str, raw: Path, home: Path) -> None:
@@ -181,6 +194,14 @@ def _jpeg(raw: Path) -> None:
 
 def _deep(path: Path) -> None:
     Image.fromarray(np.full((40, 30), 4000, np.uint16)).save(path)
+
+
+def _real(path: Path) -> None:
+    Image.fromarray(np.zeros((40, 30), np.float32)).save(path, "TIFF")
+
+
+def _stack(path: Path) -> None:
+    Image.new("L", (30, 40)).save(path, "TIFF", save_all=True, append_images=[Image.new("L", (30, 40))])
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -209,11 +230,19 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda raw: (raw / "masks/cell3.png").write_text(""),
         r"masks/cell3\.png cannot be read .*Replace",
     ),
-    "16 bits": (
-        lambda raw: _deep(raw / "images/cell3.png"),
-        r"images/cell3\.png has more than 8 bits.*Convert it to 8 bits",
+    "32 bits": (
+        lambda raw: _real(raw / "images/cell3.png"),
+        r"images/cell3\.png has the pixel type F of Pillow.*Convert it to 8 bits",
     ),
-    "16-bit mask": (lambda raw: _deep(raw / "masks/cell3.png"), r"masks/cell3\.png has more than 8 bits.*Convert"),
+    "large numbers in 16 bits": (
+        lambda raw: _deep(raw / "masks/cell3.png"),
+        r"masks/cell3\.png holds the value 4000; .*Number its classes from 0",
+    ),
+    "several pictures": (lambda raw: _stack(raw / "images/cell3.png"), r"images/cell3\.png is a stack of 2 pictures"),
+    "another format": (
+        lambda raw: Image.fromarray(np.eye(40, 30, dtype=np.uint8)).save(raw / "images/cell3.png", "GIF"),
+        r"images/cell3\.png cannot be read as an image: cannot identify",
+    ),
     "stem twice": (
         lambda raw: save(raw / "images/cell3.bmp", np.eye(4, dtype=np.uint8)),
         r"cell3\.bmp and .*cell3\.png have the same stem\. Rename",
@@ -256,3 +285,112 @@ def test_a_wrong_folder_is_refused_in_one_line(
 
     assert re.search(message, found), found
     assert str(raw) in found
+
+
+def test_all_wrong_files_are_counted_and_listed(raw: Path, home: Path) -> None:
+    lookalike.folder(raw)
+    wrong = [str(raw / "masks" / name) for name in ("cell1.png", "cell4.png")]
+    for path in wrong:
+        Path(path).write_text("no picture")
+    with pytest.raises(DataError, match=rf"^2 of 6 files are wrong, the first: {wrong[0]} cannot be read") as caught:
+        prepare.prepare(str(raw), home)
+
+    assert tuple(wrong) == caught.value.files
+    assert tuple(wrong) == pickle.loads(pickle.dumps(caught.value)).files  # it may come from another process
+
+
+def test_files_without_a_partner_are_all_listed(raw: Path, home: Path) -> None:
+    lookalike.folder(raw)
+    for name in ("cell1.png", "cell4.png"):
+        (raw / "masks" / name).unlink()
+    with pytest.raises(DataError, match="2 of 6 files have no mask") as caught:
+        prepare.prepare(str(raw), home)
+
+    assert (str(raw / "images/cell1.png"), str(raw / "images/cell4.png")) == caught.value.files
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_images_of_16_bits_are_scaled_from_their_whole_range(suffix: str, raw: Path, home: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 30)).astype(np.uint16)
+    deep[0, :6] = 0, 128, 129, 257, 65406, 65535
+    for number in range(3):
+        save(raw / f"images/{number}.{suffix}", deep)
+        save(raw / f"masks/{number}.png", np.eye(40, 30, dtype=np.uint8))
+    image, _ = prepare.prepare(str(raw), home).native(prepare.open_prepared(str(raw), home).index.entries[0])
+
+    assert [0, 0, 1, 1, 254, 255] == image[0, :6, 0].tolist()
+    np.testing.assert_array_equal(np.rint(deep / 65535 * 255), image[..., 0])
+    np.testing.assert_array_equal(image[..., :1].repeat(3, axis=2), image)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_masks_of_16_bits_hold_small_integers(suffix: str, raw: Path, home: Path) -> None:
+    truth = lookalike.folder(raw, classes=4)
+    for path in (raw / "masks").iterdir():
+        save(path.with_suffix(f".{suffix}"), np.asarray(Image.open(path)).astype(np.uint16))
+        if suffix != "png":
+            path.unlink()
+
+    check(prepare.prepare(str(raw), home), truth)
+
+
+def test_a_mask_of_16_bits_with_0_and_65535_is_binary(raw: Path, home: Path) -> None:
+    truth = lookalike.folder(raw)
+    for path in (raw / "masks").iterdir():
+        save(path, np.asarray(Image.open(path)).astype(np.uint16) * 65535)
+
+    check(prepare.prepare(str(raw), home), truth)
+
+
+@pytest.mark.parametrize("text", ["ignore = 255", f"ignore = 255\n{VALUES}"], ids=["found", "declared"])
+def test_ignored_pixels_are_read_as_such(text: str, raw: Path, home: Path) -> None:
+    truth = lookalike.folder(raw, classes=3, values=(0, 128, 9) if "classes" in text else None)
+    (raw / "dataset.toml").write_text(text)
+    for name, (_, mask) in truth.items():
+        path = raw / f"masks/{name}.png"
+        stored = np.array(Image.open(path))
+        stored[5:9, 3:8] = 255
+        mask[5:9, 3:8] = IGNORE
+        save(path, stored)
+    prepared = prepare.prepare(str(raw), home)
+
+    assert 3 == len(prepared.classes)
+    for entry in prepared.index.entries:
+        np.testing.assert_array_equal(truth[entry.sample.id][1], prepared.native(entry)[1])
+        assert 40 * 30 - 20 == sum(entry.pixels)
+
+
+@pytest.mark.parametrize("ignore", ["[255, 255, 255]", "255"])
+def test_a_colour_may_be_ignored(ignore: str, raw: Path, home: Path) -> None:
+    truth = lookalike.folder(raw, classes=3)
+    (raw / "dataset.toml").write_text(f"ignore = {ignore}\n{TOML}", encoding="utf-8")
+    colours = np.zeros((256, 3), np.uint8)
+    colours[:3], colours[IGNORE] = [(10, 0, 0), (0, 200, 0), (0, 0, 255)], 255
+    for name, (_, mask) in truth.items():
+        mask[5:9, 3:8] = IGNORE
+        save(raw / f"masks/{name}.png", colours[mask])
+    prepared = prepare.prepare(str(raw), home)
+
+    for entry in prepared.index.entries:
+        np.testing.assert_array_equal(truth[entry.sample.id][1], prepared.native(entry)[1])
+
+
+def test_an_export_with_ignored_pixels_reads_back(raw: Path, home: Path, tmp_path: Path) -> None:
+    lookalike.folder(raw, classes=3, count=8)
+    (raw / "dataset.toml").write_text("ignore = 2")
+    before = prepare.prepare(str(raw), home)
+    prepare.export(str(raw), home, tmp_path / "out")
+    after = prepare.prepare(str(tmp_path / "out"), home)
+
+    assert any(sum(entry.pixels) < 40 * 30 for entry in before.index.entries)
+    assert sorted(entry.hash for entry in before.index.entries) == sorted(entry.hash for entry in after.index.entries)
+
+
+def test_a_reader_is_chosen_in_the_description(raw: Path, home: Path) -> None:
+    truth = lookalike.folder(raw, values=(20, 220))
+    (raw / "dataset.toml").write_text('[reader]\nthreshold = "otsu"\norder = "bgr"')
+    for path in (raw / "masks").iterdir():  # as a JPEG leaves it
+        noise = np.random.default_rng(0).integers(-9, 9, (40, 30))
+        save(path, (np.asarray(Image.open(path)) + noise).astype(np.uint8))
+
+    check(prepare.prepare(str(raw), home), {name: (image[..., ::-1], mask) for name, (image, mask) in truth.items()})

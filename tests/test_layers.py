@@ -23,7 +23,7 @@ LAYERS = [
     {"store", "statistics", "workers"},
     {"archive", "leaderboard"},
     {"prepare", "figures", "svg", "pictures"},
-    {"card", "data", "listing", "report"},
+    {"card", "data", "listing", "problems", "report"},
     {"contact"},
     {"train"},
     {"tune", "evaluate"},
