@@ -25,7 +25,8 @@ from ._archive import check_flag, child, files, folders, pairs
 from ._files import check_sizes, read_grey, read_rgb
 from ._masks import ambiguous
 
-LAYOUT = "BCCD Dataset with mask/{train,test}/{original,mask}/ or Original/ and Mask/"
+KAGGLE = "BCCD Dataset with mask"
+LAYOUT = f"{KAGGLE}/{{train,test}}/{{original,mask}}/ or Original/ and Mask/"
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 
@@ -40,12 +41,11 @@ def read(root: Path, *, skip_unpaired: bool = False) -> list[Sample]:
     """
     check_flag("blood_cell", "skip_unpaired", skip_unpaired)
     for base in folders(root):
-        if any((base / split / "original").is_dir() for split in SPLITS):
+        kaggle = any((base / split / "original").is_dir() for split in SPLITS)
+        if kaggle and (base == root or base.name == KAGGLE):
             return _kaggle(base, skip_unpaired)
         original, mask = child(base, "Original"), child(base, "Mask")
-        if original and mask:
-            if base.name in SPLITS:
-                raise DataError(f"{base} is one half of the Blood-Cell archive. Give the folder above it.")
+        if original and mask and base.name not in SPLITS:  # half of the Kaggle archive would lose its split
             return [
                 Sample(id=stem, image=str(image), mask=str(masked), source=stem)
                 for stem, image, masked in _pairs(original, mask, skip_unpaired)

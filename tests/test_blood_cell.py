@@ -147,4 +147,4 @@ def test_an_option_that_is_neither_true_nor_false_is_refused(value: str, raw: Pa
 def test_one_half_of_the_kaggle_archive_is_not_taken_for_the_authors_release(raw: Path, home: Path) -> None:
     lookalike.blood_cell(raw)
 
-    assert "Give the folder above it" in refused("blood_cell", raw / "BCCD Dataset with mask/train", home)
+    assert "train is not the Blood-Cell archive" in refused("blood_cell", raw / "BCCD Dataset with mask/train", home)
