@@ -11,6 +11,7 @@ The masks lack 4 pixels on every side, which are added as background. Options:
     lisc[classes=nucleus_cytoplasm]   background, cytoplasm, nucleus
     lisc[classes=wbc]                 background, white cell
     lisc[classes=wbc,mixt=true]       with the photographs of several types; their masks do not tell the types
+    lisc[skip_unpaired=true]          leave out images without a mask and masks without an image
 
 Grey levels differ between the types: 175 and 200, 225 and 255, 75 and 100, or 50 alone. Two levels in a mask are the
 two parts of its cells; more are taken two by two (25 and 50, 75 and 100, .. 225 and 255). Of two parts, the nucleus
@@ -68,7 +69,7 @@ CLASSES: dict[str, tuple[ClassSpec, ...]] = {
 PALETTE = tuple(spec.colour for spec in CLASSES["types"])  # of the released masks, in the same order
 
 
-def configure(*, classes: str = "types", mixt: bool = False) -> DatasetSpec:
+def configure(*, classes: str = "types", mixt: bool = False, skip_unpaired: bool = False) -> DatasetSpec:
     """The data set with other classes, with or without the photographs of several types.
 
     Raises:
@@ -76,6 +77,7 @@ def configure(*, classes: str = "types", mixt: bool = False) -> DatasetSpec:
     """
     check_choice("lisc", "classes", classes, tuple(CLASSES))
     check_flag("lisc", "mixt", mixt)
+    check_flag("lisc", "skip_unpaired", skip_unpaired)
     if mixt and classes == "types":
         raise DataError(
             "lisc[mixt=true] has no types: its masks do not tell which cell is of which type. "
@@ -84,27 +86,28 @@ def configure(*, classes: str = "types", mixt: bool = False) -> DatasetSpec:
     return replace(SPEC, classes=CLASSES[classes], load=partial(_load, classes))
 
 
-def read(root: Path, *, classes: str = "types", mixt: bool = False) -> list[Sample]:
+def read(root: Path, *, classes: str = "types", mixt: bool = False, skip_unpaired: bool = False) -> list[Sample]:
     """All pairs of the archive or of the released copies; class and number are the photograph, the class is the label.
 
     Args:
         root: The unpacked archive, or a folder around it.
         classes: What is told apart; the released copies tell no parts.
         mixt: With the photographs of several types.
+        skip_unpaired: Leave out images without a mask and masks without an image.
     Raises:
         DataError: If the layout is another one, or a pair is incomplete.
     """
     for base in folders(root):
         main, truth = child(base, "Main Dataset"), child(base, "Ground Truth Segmentation")
         if main and truth:
-            return list(_archive(main, truth, (*TYPES, "mixt") if mixt else TYPES))
+            return list(_archive(main, truth, (*TYPES, "mixt") if mixt else TYPES, skip_unpaired))
         if any(child(base / split, *TYPES) for split in SPLITS):
             if mixt or classes == "nucleus_cytoplasm":
                 raise DataError(
                     f"{base} holds the released colour masks, which tell types but neither nucleus and cytoplasm nor "
                     "mixt. Write lisc[classes=types] or lisc[classes=wbc], or give the LISC Database itself."
                 )
-            return keep_honest(list(_release(base)))
+            return keep_honest(list(_release(base, skip_unpaired)))
     raise DataError(f"{root} is not the LISC archive: it has no {LAYOUT}. Unpack the archive there and try again.")
 
 
@@ -182,12 +185,12 @@ def _translated(grey: np.ndarray, classes: str, sample: Sample) -> np.ndarray:
     return np.where(grey > 0, np.uint8(index), np.uint8(0))
 
 
-def _archive(main: Path, truth: Path, names: tuple[str, ...]) -> Iterator[Sample]:
+def _archive(main: Path, truth: Path, names: tuple[str, ...], skip_unpaired: bool) -> Iterator[Sample]:
     for name in names:
         images = files(child(main, name) or main / name)
         expert = child(truth, name) or truth / name
         masks = files(child(expert, "areaforexpert1") or expert / "areaforexpert1", key=_number)
-        for number, image, mask in pairs(images, masks):
+        for number, image, mask in _pairs(images, masks, skip_unpaired):
             source = f"{name}_{number}"
             yield Sample(id=source, image=str(image), mask=str(mask), source=source, label=name)
 
@@ -196,17 +199,21 @@ def _number(stem: str) -> str:
     return re.sub(r"_expert.*$", "", stem, flags=re.IGNORECASE)
 
 
-def _release(base: Path) -> Iterator[Sample]:
+def _release(base: Path, skip_unpaired: bool) -> Iterator[Sample]:
     for folder, split in SPLITS.items():
         for name in TYPES:
             kind = child(base / folder, name)
             if kind is None:
                 continue
-            for stem, image, mask in pairs(files(kind / "images"), files(kind / "masks")):
+            for stem, image, mask in _pairs(files(kind / "images"), files(kind / "masks"), skip_unpaired):
                 identity = f"{split}-{stem}"
                 yield Sample(
                     id=identity, image=str(image), mask=str(mask), source=source_of(stem), split=split, label=name
                 )
+
+
+def _pairs(images: dict[str, Path], masks: dict[str, Path], skip_unpaired: bool) -> list[tuple[str, Path, Path]]:
+    return pairs(images, masks, skip_unpaired=skip_unpaired, hint="lisc[skip_unpaired=true]")
 
 
 def _is_released(sample: Sample) -> bool:
@@ -221,6 +228,6 @@ SPEC = DatasetSpec(
     licence="Free for research and education, no redistribution, to be obtained from the author's site",
     citation="Rezatofighi and Soltanian-Zadeh 2011, Comput. Med. Imaging Graph. 35(4):333-343",
     homepage="https://users.cecs.anu.edu.au/~hrezatofighi/Data/Leukocyte%20Data.htm",
-    options={"classes": "types", "mixt": False},
+    options={"classes": "types", "mixt": False, "skip_unpaired": False},
     configure=configure,
 )

@@ -151,6 +151,7 @@ def test_cells_of_several_types_are_taken_level_by_level() -> None:
 WRONG_OPTIONS = {
     "lisc[classes=cells]": r"classes='cells' .*Allowed: types, nucleus_cytoplasm, wbc",
     "lisc[mixt=yes]": r"mixt='yes' .*Write lisc\[mixt=true\]",
+    "lisc[skip_unpaired=no]": r"skip_unpaired='no' ",
     "lisc[mixt=true]": r"lisc\[mixt=true\] has no types: .*Write lisc\[classes=wbc,mixt=true\]",
 }
 
@@ -175,7 +176,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "image without mask": (
         lambda raw: save(raw / BASE / "Main Dataset/mono/9.bmp", np.zeros((8, 8, 3), np.uint8)),
-        r"1 of 2 files have no mask, the first is .*mono/9\.bmp\. Put its mask into .*areaforexpert1, or remove",
+        r"1 of 2 files have no mask, the first is .*mono/9\.bmp\. Put its mask into .*areaforexpert1, or write lisc\[skip_u",
     ),
     "mask without image": (
         lambda raw: save(raw / TRUTH / "9_expert.bmp", np.zeros((8, 8), np.uint8)),
@@ -206,6 +207,15 @@ def test_a_wrong_archive_is_refused_in_one_line(
     found = refused("lisc", zipped(raw) if packed else raw, home)
 
     assert re.search(message, found), found
+
+
+def test_what_has_no_partner_is_left_out_when_asked(raw: Path, home: Path) -> None:
+    truth = archives.lisc(raw, mixt=0, size=(96, 120))
+    (raw / TRUTH / "1_expert.bmp").unlink()
+    (raw / BASE / "Main Dataset/neut/1.bmp").unlink()
+    del truth["mono_1"], truth["neut_1"]
+
+    check(prepare("lisc[skip_unpaired=true]", home, raw), expected(truth, "types"))
 
 
 def test_grey_levels_that_cannot_be_paired_are_refused(raw: Path, home: Path) -> None:
