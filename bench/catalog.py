@@ -78,7 +78,7 @@ def dataset(name: str) -> DatasetSpec:
     spec = _load("datasets", stem)
     if not isinstance(spec, DatasetSpec):
         raise NameUnknown(f"{stem!r} cannot be used by its name: give the path of a folder instead.")
-    _check_options(name, options, spec.options)
+    _check_options(name, options, spec.options, typed=spec.configure is None)
     return spec if spec.configure is None else spec.configure(**{**spec.options, **options})
 
 
@@ -135,8 +135,8 @@ def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnkno
     return NameUnknown(f"There is no {what} named {name!r}.{guess} There are: {', '.join(known)}. See {where}.")
 
 
-def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, Option]) -> None:
-    """Every option must be known, and of the type of its default; a whole number will do for a fraction."""
+def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, Option], *, typed: bool = True) -> None:
+    """Every option must be known and, if `typed`, like its default; a whole number will do for a fraction."""
     for key, value in options.items():
         if not allowed:
             raise NameUnknown(
@@ -145,7 +145,7 @@ def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, 
         if key not in allowed:
             raise unknown(f"option of {name!r}", key, allowed, "bench list")
         wanted = type(allowed[key])
-        if type(value) is not wanted and (wanted, type(value)) not in {(float, int), (str, int), (str, float)}:
+        if typed and type(value) is not wanted and (wanted, type(value)) not in {(float, int), (str, int), (str, float)}:
             kind = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(
                 wanted.__name__, "a word"
             )

@@ -135,10 +135,9 @@ def _options(path: Path) -> str:
         return "(cannot be read)"
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "options":
-            try:
-                return ", ".join(f"{key}={value}" for key, value in ast.literal_eval(node.value).items())
-            except ValueError:
-                return "(computed)"
+            pairs = zip(node.value.keys, node.value.values, strict=True) if isinstance(node.value, ast.Dict) else []
+            shown = [f"{ast.literal_eval(key)}={ast.literal_eval(value)}" if key else ".." for key, value in pairs]
+            return ", ".join(shown)
     return ""
 
 
