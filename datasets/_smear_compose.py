@@ -25,11 +25,8 @@ from ._smear_sprites import Files, Library, Patch, flipped, library, quarter, tu
 
 EDGE = 1000  # of a background [pixels]
 REDS = (250, 279)  # red cells on a background: at least the first number, fewer than the second
-APART, TRIES, CROWDED = (
-    50.0,
-    30,
-    0.12,
-)  # centres keep this distance [pixels] if one of so many places does, but for some
+APART, TRIES = 50.0, 30  # centres keep this distance [pixels], if one of so many places does,
+CROWDED = 0.1  # but for this share of the cells, which lie anywhere
 KINDS: dict[str, float] = {"nn": 0.0, "ii": 1.0, "in": 0.5}  # backgrounds by the share of infected cells
 BACKGROUNDS: dict[Split, int] = {"train": 400, "val": 50, "test": 50}  # of each kind: 500, split like the samples
 STREAMS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
@@ -125,13 +122,14 @@ def load(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
 def objects(sample: Sample) -> list[dict[str, Any]]:
     """Lists affixed cells, then the red cells whose centre lies in the picture and under no box of an affixed cell.
 
-    Boxes span the whole cell inside the picture [pixels]. Keys are those of the published label files; classes are
-    ours, and `bgPath` names a background that never was a file.
+    A box spans what of the cell lies inside the picture, also where another cell covers it [pixels]. Keys are those of
+    the published label files; classes are ours, and `bgPath` names a background that never was a file.
     """
     order = read_order(sample.image)
     found = scene(order)
     seen = [red for red in found.reds if _is_listed(red, found.affixed, order.size)]
-    return [_describe(placed, found.background, order) for placed in (*found.affixed, *seen)]
+    shown = [placed for placed in (*found.affixed, *seen) if placed.patch.inside[placed.overlap(order.size)[1]].any()]
+    return [_describe(placed, found.background, order) for placed in shown]
 
 
 def read_order(reference: str) -> Order:
@@ -250,9 +248,9 @@ def _spread(random: Generator, sizes: np.ndarray) -> np.ndarray:
     middles = np.zeros((len(sizes), 2))
     for number, size in enumerate(sizes):
         candidates = random.integers(0, EDGE - size + 1, (TRIES, 2)) + size / 2
-        away = candidates[:, None] - middles[:number]
-        nearest = np.sqrt((away * away).sum(axis=-1)).min(axis=1, initial=2.0 * EDGE)
-        free = np.flatnonzero(nearest >= APART)
+        down, right = (candidates[:, axis, None] - middles[:number, axis] for axis in (0, 1))
+        nearest = (down * down + right * right).min(axis=1, initial=np.inf)
+        free = np.flatnonzero(nearest >= APART * APART)
         best = 0 if random.random() < CROWDED else free[0] if len(free) else nearest.argmax()
         middles[number] = candidates[best]
     return (middles - sizes / 2).astype(np.int64)
@@ -283,17 +281,20 @@ def _is_listed(red: Placed, affixed: tuple[Placed, ...], size: int) -> bool:
 
 def _describe(placed: Placed, background: str, order: Order) -> dict[str, Any]:
     """One object in the schema of the published label files."""
-    (rows, columns), _ = placed.overlap(order.size)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
+    (rows, columns), part = placed.overlap(order.size)
+    inside = placed.patch.inside[part]
+    down, right = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    top, height = rows.start + int(down[0]), int(down[-1] - down[0]) + 1
+    left, width = columns.start + int(right[0]), int(right[-1] - right[0]) + 1
     return {
         "className": PARTIAL.name if placed.index == PARTIAL_INDEX else CLASSES[placed.index].name,
         "classIdx": _value(placed.index, order.partial),
-        "posX": columns.start + width // 2,
-        "posY": rows.start + height // 2,
+        "posX": left + width // 2,
+        "posY": top + height // 2,
         "bboxW": width,
         "bboxH": height,
-        "tlX": columns.start,
-        "tlY": rows.start,
+        "tlX": left,
+        "tlY": top,
         "samplePath": placed.files[0] if placed.files else None,
         "bgPath": background,
     }
