@@ -136,7 +136,7 @@ def prepare(
         ],
         title=f"{prepared.index.title}: {sizes['train']} train, {sizes['val']} val, {sizes['test']} test",
     )
-    console().print(f"Prepared in {prepared.folder}", soft_wrap=True)
+    console().print(f"Prepared in {prepared.folder}", markup=False, soft_wrap=True)
 
 
 @data_app.command("export")
@@ -150,7 +150,9 @@ def export(
 
     count = preparation.export(name, _home(data_home), target)
     console().print(
-        f"Wrote {count} images with masks to {target}; read them back with --dataset {target}", soft_wrap=True
+        f"Wrote {count} images with masks to {target}; read them back with --dataset {target}",
+        markup=False,
+        soft_wrap=True,
     )
 
 

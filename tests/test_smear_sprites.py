@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from bench import catalog, prepare
+from bench import catalog, cli, prepare
 from bench.datasets import _smear_compose as compose
 from bench.datasets import _smear_sprites as crops
 from bench.errors import DataError
 from bench.specs import IGNORE, DatasetSpec, Sample
+from bench.split import assign
 from tests import sprites
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -507,3 +509,31 @@ def test_a_picture_cannot_be_larger_than_its_background(folder: Path) -> None:
 def test_a_misspelt_name_with_a_path_in_it_is_not_taken_for_a_path(folder: Path) -> None:
     with pytest.raises(catalog.NameUnknown, match=r"no data set named 'smaer'\. Did you mean smear"):
         catalog.dataset(f"smaer[sprites={folder}]")
+
+
+def test_the_command_line_takes_a_path_in_brackets(folder: Path, tmp_path: Path) -> None:
+    name = f"smear[sprites={folder},size=64,train=3,val=1,test=2]"
+    options = ["--results", str(tmp_path / "results"), "--data-home", str(tmp_path / "home")]
+    study = ["--architecture", "tiny", "--loss", "ce", "--epochs", "1", "--trials", "1", "--size", "32"]
+    told = CliRunner().invoke(cli.app, ["data", "prepare", name, "--data-home", str(tmp_path / "home")])
+    ran = CliRunner().invoke(
+        cli.app, ["run", "matrix", "--dataset", f"{name},smear[test=2,train=3,val=1,size=64]", *study, *options,
+                  "--workers", "0"]
+    )  # fmt: skip
+    (prepared,) = (path for path in (tmp_path / "home").iterdir() if "%2F" in path.name)
+    cell = f"{catalog.canonical('datasets', name)}/tiny/ce/f0-s0"
+    why = CliRunner().invoke(cli.app, ["status", "--why", cell, *options])
+
+    assert f"Prepared in {prepared}" in told.output
+    assert (0, 0, 0) == (told.exit_code, ran.exit_code, why.exit_code), ran.output
+    assert 2 == len(list((tmp_path / "results/custom/cells").iterdir()))
+    assert "It is done" in why.output
+
+
+def test_folds_never_part_pictures_that_share_crops(folder: Path) -> None:
+    _, samples = opened(folder, train=6, val=2, test=2)
+    for fold in (1, 2, 3):
+        found = assign(samples, fold, 3)
+        assert 3 == len({(sample.split, found[sample.id]) for sample in samples})
+    with pytest.raises(DataError, match="would be empty: there are 3 sources"):
+        assign(samples, 5, 5)
