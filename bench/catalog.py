@@ -71,7 +71,7 @@ def dataset(name: str) -> DatasetSpec:
     if is_folder(name):
         return importlib.import_module("bench.datasets.folder").open_folder(Path(name))
     stem, options = names.parse(name)
-    if stem not in entries("datasets") and ("/" in name or os.sep in name):
+    if stem not in entries("datasets") and ("/" in stem or os.sep in stem):
         raise DataError(
             f"The folder {name} does not exist. Give a folder with images/ and masks/, or a name of bench list."
         )

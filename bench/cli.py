@@ -143,7 +143,9 @@ def export(
     with problems.logged(name, home(data_home)):
         count = preparation.export(name, home(data_home), target)
     console().print(
-        f"Wrote {count} images with masks to {target}; read them back with --dataset {target}", soft_wrap=True
+        f"Wrote {count} images with masks to {target}; read them back with --dataset {target}",
+        markup=False,
+        soft_wrap=True,
     )
 
 

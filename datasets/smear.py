@@ -1,9 +1,15 @@
-"""Generated blood smear: ten classes of cells told apart by their shape."""
+"""Generated blood smear: ten classes of cells told apart by their shape; or composed from crops of your own.
+
+`smear[sprites=DIR]` composes its pictures from crops of single cells and their masks, by the published procedure of
+A. Banerjee's data set (`_smear_sprites.py` says how DIR is laid out, `_smear_compose.py` what is done). The path may
+hold no comma. `partial=ignore` lets the border cut some white cells in half and ignores their pixels, `partial=class`
+makes them an eleventh class.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +17,13 @@ import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 
 from bench.errors import DataError
-from bench.specs import ClassSpec, DatasetSpec, Sample, Split
+from bench.specs import DatasetSpec, Option, Sample, Split
 
 from . import _smear_cells as cells
+from . import _smear_compose as compose
+from ._smear_classes import CLASSES, PARTIAL, check_partial
+from ._smear_sprites import survey
 
-CLASSES = (
-    ClassSpec(name="background", colour=(0, 0, 0)),
-    ClassSpec(name="eosinophil", colour=(0, 255, 255)),
-    ClassSpec(name="basophil", colour=(0, 128, 128)),
-    ClassSpec(name="neutrophil", colour=(250, 190, 190)),
-    ClassSpec(name="lymphocyte", colour=(128, 128, 0)),
-    ClassSpec(name="monocyte", colour=(0, 0, 128)),
-    ClassSpec(name="thrombocyte", colour=(255, 225, 0)),
-    ClassSpec(name="platelet_clump", colour=(255, 0, 255)),
-    ClassSpec(name="infected_rbc", colour=(255, 0, 0)),
-    ClassSpec(name="healthy_rbc", colour=(0, 255, 0)),
-)
 STREAMS: dict[str, int] = {"train": 0, "val": 1, "test": 2}  # what sets the splits apart
 AREA = 224 * 224  # the field of view that numbers of cells are given for [square pixels]
 SMALLEST, LARGEST, MOST = 64, 4096, 1_000_000
@@ -88,26 +85,59 @@ def read(
     test: int = 64,
     size: int = 224,
     seed: int = 0,
+    sprites: str = "",
+    partial: str = "none",
 ) -> list[Sample]:
     """Lists the pictures; nothing is drawn yet.
 
     Args:
-        root: Ignored; a generated data set has no files.
+        root: The folder of crops; ignored without `sprites`, since generated pictures need no files.
         train: Number of training pictures.
         val: Number of validation pictures.
         test: Number of test pictures.
         size: Height and width of a picture [pixels]; a larger picture shows more cells, not larger ones.
-        seed: Another seed gives another data set.
+        seed: Another seed gives another data set; it moves no crop to another split.
+        sprites: The folder of crops to compose from; empty draws the cells.
+        partial: What becomes of white cells that the border cuts in half: none, ignore or class; with `sprites` only.
 
     Raises:
-        DataError: An option is out of its range.
+        DataError: An option is out of its range, or the crops are not laid out as they must be.
     """
     counts: dict[Split, int] = {"train": train, "val": val, "test": test}
     for name, value in counts.items():
         _check(name, value, 1, MOST)
-    _check("size", size, SMALLEST, LARGEST)
+    _check("size", size, SMALLEST, compose.EDGE if sprites else LARGEST)
     _check("seed", seed, 0, 2**32 - 1)
+    if sprites:
+        return _composed(root or Path(sprites), counts, size, seed, partial)
     return [_sample(split, index, size, seed) for split, count in counts.items() for index in range(count)]
+
+
+def configure(*, sprites: Option, partial: Option, **_: Option) -> DatasetSpec:
+    """The data set with its options in effect: drawn, or composed from the crops in a folder.
+
+    Raises:
+        DataError: If the folder does not exist, or `partial` is not one of its words.
+    """
+    check_partial(partial, ("none", "ignore", "class") if sprites != "" else ("none",), "smear")
+    if sprites == "":
+        return SPEC
+    if not isinstance(sprites, str) or not Path(sprites).is_dir():
+        raise DataError(
+            f"sprites={sprites} of data set smear is not a folder. Give the folder with your crops, unpacked, as "
+            "smear[sprites=./cells]: <Class>/<Class>_<n>.bmp and <Class>/<Class>_<n>_mask.bmp."
+        )
+    return replace(
+        SPEC,
+        title="Composed blood smear",
+        classes=(*CLASSES, PARTIAL) if partial == "class" else CLASSES,
+        load=compose.load,
+        objects=compose.objects,
+        licence="that of the crops",
+        citation="Composed from the crops of a user by the procedure of A. Banerjee's blood cell data set",
+        generated=False,
+        raw=Path(sprites).resolve(),
+    )
 
 
 def _check(name: str, value: object, low: int, high: int) -> None:
@@ -121,6 +151,28 @@ def _sample(split: Split, index: int, size: int, seed: int) -> Sample:
     """Names one picture; its reference says all that is needed to draw it."""
     name, reference = f"{split}-{index:05d}", f"seed={seed}/size={size}/{split}/{index}"
     return Sample(id=name, image=reference, mask=reference, source=name, split=split)
+
+
+def _composed(root: Path, counts: dict[Split, int], size: int, seed: int, partial: str) -> list[Sample]:
+    """Names the pictures composed from crops; those of one split share crops, so that they are one source."""
+    found = survey(root)
+    orders = [
+        compose.Order(
+            seed=seed, size=size, split=split, index=index, partial=partial, stamp=found.stamp, root=str(root)
+        )
+        for split, count in counts.items()
+        for index in range(count)
+    ]
+    return [
+        Sample(
+            id=f"{order.split}-{order.index:05d}",
+            image=str(order),
+            mask=str(order),
+            source=f"crops-{order.split}",
+            split=order.split,
+        )
+        for order in orders
+    ]
 
 
 def load(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
@@ -287,5 +339,6 @@ SPEC = DatasetSpec(
     citation="Generated by cytobench; classes, colours and densities after A. Banerjee's blood cell data set",
     homepage="https://github.com/abhanjac/blood_cell_image_segmentation",
     generated=True,
-    options={"train": 128, "val": 32, "test": 64, "size": 224, "seed": 0},
+    options={"train": 128, "val": 32, "test": 64, "size": 224, "seed": 0, "sprites": "", "partial": "none"},
+    configure=configure,
 )
