@@ -145,7 +145,11 @@ def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, 
         if key not in allowed:
             raise unknown(f"option of {name!r}", key, allowed, "bench list")
         wanted = type(allowed[key])
-        if typed and type(value) is not wanted and (wanted, type(value)) not in {(float, int), (str, int), (str, float)}:
+        if (
+            typed
+            and type(value) is not wanted
+            and (wanted, type(value)) not in {(float, int), (str, int), (str, float)}
+        ):
             kind = {"int": "a whole number", "float": "a number", "bool": "true or false"}.get(
                 wanted.__name__, "a word"
             )

@@ -35,7 +35,7 @@ def test_helpers_that_start_with_an_underscore_are_not_listed():
         (catalog.architecture, "unet[encoder]", ["'encoder'", "key=value"]),
         (catalog.architecture, "unet[", ["Cannot read", "'unet['"]),
         (catalog.architecture, "plain_unet[width=abc]", ["width=abc", "must be a whole number", "width=32"]),
-        (catalog.dataset, "blood_cell[x=1]", ["'blood_cell' has no options", "'x'"]),
+        (catalog.dataset, "blood_cell[x=1]", ["option of 'blood_cell[x=1]'", "'x'", "skip_unpaired"]),
         (catalog.architecture, "_smp", ["architecture", "'_smp'"]),
     ],
 )

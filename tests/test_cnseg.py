@@ -214,7 +214,7 @@ def test_a_wrong_archive_is_refused_in_one_line(
     ("name", "message"),
     [
         ("cnseg[subset=hard]", "subset='hard' .*Allowed: all, patch, clustered, easy, normal, difficult"),
-        ("cnseg[skip_unpaired=1]", r"skip_unpaired=1 .*Write cnseg\[skip_unpaired=true\]"),
+        ("cnseg[skip_unpaired=1]", r"skip_unpaired=1 .*must be true or false"),
         (
             "cnseg[subset=patch]",
             r"does not hold the subset 'patch' with its labels; there are: difficult\. Write cnseg\[subset=difficult\]",
