@@ -146,9 +146,9 @@ def export(
     data_home: DataHome = None,
 ) -> None:
     """Write a data set as a plain folder: images, palette masks, object boxes where they are known."""
-    from bench import prepare as preparation
+    from bench.export import export as write
 
-    count = preparation.export(name, _home(data_home), target)
+    count = write(name, _home(data_home), target)
     console().print(
         f"Wrote {count} images with masks to {target}; read them back with --dataset {target}", soft_wrap=True
     )
@@ -169,6 +169,9 @@ def matrix(
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs of one training.")] = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="Learning rates tried per cell.")] = None,
     size: Annotated[str | None, typer.Option(metavar="S|HxW", help="Training size; scores are at native size.")] = None,
+    fit: Annotated[
+        str | None, typer.Option(help="resize, letterbox (keeps the shape) or tile (keeps the scale).")
+    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images per step.")] = None,
     lr_range: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Rates to search, as 1e-5:1e-1.")] = None,
     augment: Annotated[str | None, typer.Option(help="none, light or standard.")] = None,
@@ -190,7 +193,8 @@ def matrix(
     """Run a study: every data set x architecture x loss, each with a tuned learning rate; then the leaderboard."""
     changes: dict[str, object] = {
         "datasets": dataset, "architectures": architecture, "losses": loss, "seeds": seeds, "folds": folds,
-        "epochs": epochs, "trials": trials, "size": size, "batch": batch, "lr_range": lr_range, "augment": augment,
+        "epochs": epochs, "trials": trials, "size": size, "fit": fit, "batch": batch, "lr_range": lr_range,
+        "augment": augment,
     }  # fmt: skip
     place = _place(results, data_home)
     chosen = _study(study, changes, name)
@@ -301,6 +305,8 @@ def _run(
     if not todo:
         console().print(f"Nothing to run: all {len(planned)} cells of {study.name} are stored and up to date.")
     else:
+        with cli_screen.bar(console(), "Fitting images to the training size") as progress:
+            run.derive(job, todo, progress)
         with cli_screen.Live(console(), study, todo, len(planned)) as live:
             run.run_study(job, todo, count=count, on_event=live.tell)
     _finish(place.results / study.name)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from bench import catalog, losses, plan
+from bench import catalog, derived, losses, plan
 from bench.cell import Job, resolve_device, resolve_precision
 from bench.prepare import Prepared
 from bench.specs import Cell
@@ -53,7 +54,9 @@ def costs(cells: Sequence[Cell], prepared: dict[str, Prepared], job: Job) -> lis
         key = (cell.architecture, cell.loss, len(data.classes))
         if key not in steps:
             steps[key] = _measure(cell.architecture, cell.loss, len(data.classes), job)
-        sizes = {name: len(group) for name, group in data.split(cell.fold, job.study.folds).items()}
+        owners = derived.owners(data.sizes, job.study.recipe)
+        split = data.split(cell.fold, job.study.folds)
+        sizes = {name: int(np.isin(owners, group).sum()) for name, group in split.items()}
         epochs = plan.work(cell, job.study)
         step = steps[key]
         seconds = epochs * (sizes["train"] * step.train + sizes["val"] * step.infer) + sizes["test"] * step.infer

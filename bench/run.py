@@ -17,7 +17,7 @@ from bench import study as studies
 from bench.baselines import BASELINES
 from bench.catalog import unknown
 from bench.errors import DataError
-from bench.prepare import Prepared, open_prepared
+from bench.prepare import Prepared, Progress, open_prepared
 from bench.presets import preset
 from bench.specs import FINAL, Cell, Failure, Place, Record, Status, Study
 from bench.store import Store, check_room, write_bytes
@@ -117,6 +117,16 @@ def costs(planned: Sequence[Planned], job: Job) -> list[Cost]:
     return estimate.costs([one.cell for one in planned], prepared, job)
 
 
+def derive(job: Job, todo: Sequence[Planned], progress: Progress = lambda done, of: None) -> None:
+    """Bring the images of all cells to the training size, once, so that no two workers do the same.
+
+    Raises:
+        StoreError: If the disk has no room for them.
+    """
+    for name in dict.fromkeys(one.cell.dataset for one in todo if one.cell.loss is not None):
+        open_prepared(name, job.place.data_home).resized(job.study.recipe, progress)
+
+
 def run_study(job: Job, todo: Sequence[Planned], *, count: int, on_event: Callable[[Event], None]) -> None:
     """Run cells on worker processes; every one ends as a stored record.
 
@@ -130,6 +140,7 @@ def run_study(job: Job, todo: Sequence[Planned], *, count: int, on_event: Callab
     from bench.cell import Event
 
     write_study(job.study, job.place)
+    derive(job, todo)
     ingredients = {one.cell: one.ingredients for one in todo}
     groups = plan.groups([one.cell for one in todo])
     jobs = [[(cell, ingredients[cell]) for cell in group] for group in groups]

@@ -20,6 +20,7 @@ IGNORE = 255
 """The mask value of a pixel that is neither trained on nor counted."""
 
 Split = Literal["train", "val", "test"]
+Fit = Literal["resize", "letterbox", "tile"]
 Option = str | int | float | bool
 """What may stand behind a key in `name[key=value]`."""
 
@@ -112,7 +113,9 @@ class Recipe:
 
     Attributes:
         size: Training size (height, width) [pixels]; test scores are at native size all the same.
-        fit: How a native image becomes a training image: `resize` stretches it.
+        fit: How a native image becomes training images: `resize` stretches it, `letterbox` keeps its shape and pads,
+            `tile` keeps its scale and covers it with windows.
+        overlap: How far neighbouring windows of `tile` overlap at least [pixels]; 0 for the other fits.
         batch: Images per optimiser step.
         augment: A preset of `bench.presets.PRESETS`.
         optimiser: adamw, adam or sgd (momentum 0.9).
@@ -127,7 +130,8 @@ class Recipe:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
 
     size: tuple[int, int] = (128, 128)
-    fit: Literal["resize"] = "resize"
+    fit: Fit = "resize"
+    overlap: int = 0
     batch: int = 8
     augment: str = "light"
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -185,6 +189,7 @@ class Study:
         losses: Expressions over bench list losses.
         seeds: Fresh seeds 1..N that retrain the tuned rate; 0 shows the tuned run itself (seed 0) only.
         folds: 1 uses the data set's own split (fold 0); K > 1 cross-validates by source (folds 1..K).
+        ratios: Shares of the sources that train, validate and test where a data set has no official split.
         baselines: Names from `bench.baselines.BASELINES` that stand on every leaderboard.
     """
 
@@ -198,6 +203,7 @@ class Study:
     baselines: tuple[str, ...] = ("all_background", "majority_class", "otsu", "pixel_colour")
     seeds: int = 0
     folds: int = 1
+    ratios: tuple[float, float, float] = (0.7, 0.15, 0.15)
     recipe: Recipe = field(default_factory=Recipe)
     tuning: Tuning = field(default_factory=Tuning)
     budget: Budget = field(default_factory=Budget)

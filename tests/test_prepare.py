@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import catalog, metrics, prepare
+from bench import catalog, derived, export, metrics, prepare
 from bench.baselines import BASELINES, Pair
 from bench.datasets import blood_cell
 from bench.errors import DataError
@@ -304,7 +304,7 @@ def test_a_data_set_that_loads_something_else_is_refused(
 @pytest.mark.parametrize("size", [(16, 16), (32, 20), (80, 61), (40, 30)])
 def test_resizing_is_antialiased_for_images_and_nearest_for_masks(size: tuple[int, int], raw: Path, home: Path) -> None:
     truth = lookalike.folder(raw, count=3, classes=4)
-    images, masks = prepare.prepare(str(raw), home).resized(Recipe(size=size))
+    images, masks, _ = prepare.prepare(str(raw), home).resized(Recipe(size=size))
     turned = size[::-1]
 
     assert ((3, *size, 3), np.uint8, (3, *size), np.uint8) == (images.shape, images.dtype, masks.shape, masks.dtype)
@@ -319,14 +319,14 @@ def test_resizing_is_done_once(raw: Path, home: Path, monkeypatch: pytest.Monkey
     lookalike.folder(raw)
     prepared = prepare.prepare(str(raw), home)
     first = prepared.resized(Recipe(size=(16, 20)))
-    monkeypatch.setattr(prepare, "resize", explode)
+    monkeypatch.setattr(derived, "_make", explode)
 
     np.testing.assert_array_equal(first[0], prepared.resized(Recipe(size=(16, 20)))[0])
 
 
 def exported(name: str, home: Path, target: Path) -> tuple[Prepared, Prepared]:
     """A prepared data set, and what comes back after exporting it."""
-    assert len(prepare.open_prepared(name, home).index.entries) == prepare.export(name, home, target)
+    assert len(prepare.open_prepared(name, home).index.entries) == export.export(name, home, target)
     return prepare.open_prepared(name, home), prepare.prepare(str(target), home / "again")
 
 
@@ -357,7 +357,7 @@ def test_ignored_pixels_keep_their_value_in_an_export(
 ) -> None:
     mask = np.array([[0, 1], [IGNORE, 1]], np.uint8)
     custom(monkeypatch, 3, (np.zeros((2, 2, 3), np.uint8), mask))
-    prepare.export("custom", home, tmp_path / "out")
+    export.export("custom", home, tmp_path / "out")
     with Image.open(next((tmp_path / "out").glob("*/masks/s0.png"))) as stored:
         found = np.asarray(stored)
 
@@ -370,7 +370,7 @@ def test_an_export_overwrites_nothing(raw: Path, home: Path, tmp_path: Path) -> 
     (tmp_path / "file").write_text("mine")
     for target in (raw, tmp_path / "file"):
         with pytest.raises(DataError, match=r"is not an empty folder\. Give a folder that does not exist yet"):
-            prepare.export(str(raw), home, target)
+            export.export(str(raw), home, target)
 
     assert "mine" == (tmp_path / "file").read_text()
 

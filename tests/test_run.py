@@ -351,3 +351,33 @@ def _wait_for(condition, seconds: float = 90) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [Recipe(size=(48, 32), fit="letterbox"), Recipe(size=(40, 40), fit="tile", overlap=8)],
+    ids=["letterbox", "tile"],
+)
+def test_every_fit_is_scored_at_native_size_on_every_pixel_once(recipe: Recipe, tmp_path: Path, data_home: Path):
+    wanted = small.study(name=recipe.fit, recipe=replace(recipe, batch=3, precision="fp32"))
+    where = small.place(tmp_path, data_home)
+    small.execute(wanted, where)
+    store = Store(where.results / recipe.fit)
+
+    assert {Status.OK} == {record.status for record in small.stored(wanted, where).values()}
+    for record in small.stored(wanted, where).values():
+        assert (64 * 64 * np.ones(4) == store.counts(record.cell)[1].sum(axis=(1, 2))).all()
+
+
+def test_images_are_brought_to_size_before_the_first_worker_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    where = small.place(tmp_path, tmp_path / "home")
+    found: list[str] = []
+
+    def look(*_: object, **__: object) -> list[object]:
+        found.extend(path.name for path in where.data_home.glob("*/*.npy"))
+        return []
+
+    monkeypatch.setattr(run.workers, "run", look)
+    small.execute(small.study(), where, workers=2)
+
+    assert ["images-32x32-resize.npy", "masks-32x32-resize.npy"] == sorted(found)
