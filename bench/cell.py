@@ -99,7 +99,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     torch.set_num_threads(job.threads)
     _reset_peak(device)
     prepared = open_prepared(cell.dataset, job.place.data_home)
-    positions = prepared.split(cell.fold, job.study.folds)
+    positions = prepared.split(cell.fold, job.study.folds, job.study.ratios)
     precision = resolve_precision(job.study.recipe.precision, device)
     record = Record(
         study=job.study.name,

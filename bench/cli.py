@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from bench import __version__, catalog, cli_rows
+from bench import __version__, catalog
+from bench.cli_data import DataHome, console, data_app
+from bench.cli_data import home as _home
+from bench.cli_data import show as _show
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
@@ -28,7 +31,6 @@ app = typer.Typer(
     help="Benchmark segmentation architectures across microscopy data sets; leaderboards a careful reader can trust.",
     epilog="Start with [bold]bench run matrix[/bold]: a small study on generated pictures, in a few minutes.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Prepare data sets, and write them out.")
 run_app = typer.Typer(no_args_is_help=True, help="Train and score cells of the matrix.")
 app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
@@ -54,15 +56,6 @@ class Format(StrEnum):
 
 
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
-DataHome = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-home",
-        metavar="DIR",
-        envvar="BENCH_DATA",
-        help="Where prepared data live (default: the user's cache folder).",
-    ),
-]
 StudyName = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="A study file (.toml), or a built-in study; default: quick.")
 ]
@@ -111,47 +104,6 @@ def list_(axis: Annotated[Axis | None, typer.Argument(help="One axis; default: a
 
     for chosen in [axis] if axis else list(Axis):
         _show(listing.table(chosen.value), title=chosen.value)
-
-
-@data_app.command("prepare")
-def prepare(
-    name: Annotated[str, typer.Argument(metavar="DATASET")],
-    source: Annotated[
-        Path | None, typer.Option("--from", metavar="PATH", help="The folder or zip you downloaded.")
-    ] = None,
-    data_home: DataHome = None,
-) -> None:
-    """Decode and check a data set once, so that every cell can read it."""
-    from bench import cli_screen
-    from bench import prepare as preparation
-
-    with cli_screen.bar(console(), f"Preparing {name}") as progress:
-        prepared = preparation.prepare(name, _home(data_home), source, progress)
-    sizes = {split: len(group) for split, group in prepared.split(0, 1).items()}
-    pixels = [sum(column) for column in zip(*(entry.pixels for entry in prepared.index.entries), strict=True)]
-    _show(
-        [
-            {"class": spec.name, "pixels": f"{100 * count / max(1, sum(pixels)):.2f}%"}
-            for spec, count in zip(prepared.index.classes, pixels, strict=True)
-        ],
-        title=f"{prepared.index.title}: {sizes['train']} train, {sizes['val']} val, {sizes['test']} test",
-    )
-    console().print(f"Prepared in {prepared.folder}", soft_wrap=True)
-
-
-@data_app.command("export")
-def export(
-    name: Annotated[str, typer.Argument(metavar="DATASET")],
-    target: Annotated[Path, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet.")],
-    data_home: DataHome = None,
-) -> None:
-    """Write a data set as a plain folder: images, palette masks, object boxes where they are known."""
-    from bench.export import export as write
-
-    count = write(name, _home(data_home), target)
-    console().print(
-        f"Wrote {count} images with masks to {target}; read them back with --dataset {target}", soft_wrap=True
-    )
 
 
 @run_app.command("matrix")
@@ -276,12 +228,6 @@ def version() -> None:
     console().print(__version__)
 
 
-def console() -> Console:
-    """Standard output; as wide as needed when it is not a terminal, so that nothing is cut off in a log."""
-    wide = None if sys.stdout.isatty() else 200
-    return Console(width=wide, highlight=False)
-
-
 def _run(
     study: Study,
     place: Place,
@@ -321,7 +267,7 @@ def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:
     for name in study.datasets:
         try:
             with cli_screen.bar(console(), f"Preparing {name}") as progress:
-                prepare.prepare(name, place.data_home, progress=progress)
+                prepare.prepare(name, place.data_home, progress=progress, recipe=study.recipe, say=console().print)
             kept.append(name)
         except DataError as error:
             if not skip_missing:
@@ -379,19 +325,6 @@ def _place(results: Path, data_home: Path | None) -> Place:
     from bench.specs import Place
 
     return Place(results=results, data_home=_home(data_home))
-
-
-def _home(data_home: Path | None) -> Path:
-    if data_home is not None:
-        return data_home
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("cytobench"))
-
-
-def _show(rows: list[dict[str, object]], *, title: str) -> None:
-    console().print(cli_rows.table(rows, title))
-    console().print()
 
 
 def _complain(message: str) -> None:

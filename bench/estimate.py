@@ -55,7 +55,7 @@ def costs(cells: Sequence[Cell], prepared: dict[str, Prepared], job: Job) -> lis
         if key not in steps:
             steps[key] = _measure(cell.architecture, cell.loss, len(data.classes), job)
         owners = derived.owners(data.sizes, job.study.recipe)
-        split = data.split(cell.fold, job.study.folds)
+        split = data.split(cell.fold, job.study.folds, job.study.ratios)
         sizes = {name: int(np.isin(owners, group).sum()) for name, group in split.items()}
         epochs = plan.work(cell, job.study)
         step = steps[key]

@@ -23,11 +23,12 @@ import numpy as np
 from bench import archive, catalog, derived, names, pool
 from bench.errors import DataError
 from bench.specs import IGNORE, ClassSpec, DataCard, DatasetSpec, Recipe, Sample, Split
-from bench.split import assign
+from bench.split import RATIOS, assign
 from bench.store import ROOM, check_room, escape, write_bytes, writing
 
 SCHEMA = 1
 Progress = derived.Progress
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +93,26 @@ class Prepared:
             return functools.partial(_view, self.folder / "pixels.bin")
         return functools.partial(_again, _loader(self.index.name, self.index.source, self.index.stamp))
 
-    def split(self, fold: int, folds: int) -> dict[Split, list[int]]:
-        """Positions in `index.entries` that train, validate and test in a fold."""
-        assigned = assign([entry.sample for entry in self.index.entries], fold, folds)
+    def split(self, fold: int, folds: int, ratios: tuple[float, float, float] = RATIOS) -> dict[Split, list[int]]:
+        """Positions in `index.entries` that train, validate and test in a fold; see `bench.split.assign`."""
+        assigned = assign(self.samples, fold, folds, ratios, self.present)
         positions: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
         for position, entry in enumerate(self.index.entries):
             positions[assigned[entry.sample.id]].append(position)
         return positions
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The sample of every entry."""
+        return [entry.sample for entry in self.index.entries]
+
+    @property
+    def present(self) -> dict[str, list[int]]:
+        """Foreground classes in the mask of each sample, by id."""
+        return {
+            entry.sample.id: [label for label, pixels in enumerate(entry.pixels) if label > 0 and pixels > 0]
+            for entry in self.index.entries
+        }
 
     def resized(
         self, recipe: Recipe, progress: Progress = lambda done, of: None
@@ -139,7 +153,8 @@ def prepare(
     progress: Progress = lambda done, of: None,
     *,
     native: bool | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    recipe: Recipe | None = None,
+    say: Say = lambda line: None,
 ) -> Prepared:
     """Decode and check a data set, unless it is prepared already.
 
@@ -150,6 +165,7 @@ def prepare(
         progress: Told how far the decoding is.
         native: False keeps no native pixels but reads the raw files again when they are needed; None takes what is
             there, and keeps them when nothing is.
+        recipe: What size the images will be brought to, if that is known: it counts in the disk that is needed.
         say: Told the disk it needs, before it starts.
     Raises:
         DataError: If the raw files are missing or malformed; nothing is left half-prepared.
@@ -182,7 +198,7 @@ def prepare(
         source="" if source is None else str(source.resolve()),
     )
     with contextlib.nullcontext(Path()) if source is None else archive.opened(source, data_home) as root:
-        return _write(spec, root, blank, folder, progress, say)
+        return _write(spec, root, blank, folder, progress, recipe, say)
 
 
 def open_prepared(name: str, data_home: Path) -> Prepared:
@@ -214,14 +230,17 @@ def location(name: str, data_home: Path) -> Path:
 
 
 def _write(
-    spec: DatasetSpec, root: Path, blank: Index, folder: Path, progress: Progress, say: Callable[[str], None]
+    spec: DatasetSpec, root: Path, blank: Index, folder: Path, progress: Progress, recipe: Recipe | None, say: Say
 ) -> Prepared:
     """Decode into a folder of its own, then put that in place of the old one; `blank` is the index without entries."""
     _, options = ("", {}) if catalog.is_folder(blank.name) else names.parse(blank.name)
     samples = list(spec.read(root, **{**spec.options, **options}))
-    room = _needed(spec, samples) if blank.native else 0
+    sizes = _sizes(spec, samples)
+    room = sum(4 * height * width for height, width in sizes) if blank.native else 0
+    room += 0 if recipe is None else derived.needed(sizes, recipe)
     check_room(folder.parent, room + ROOM)
-    say(f"about {room / 1e9:.1f} GB on {folder.parent}; {shutil.disk_usage(folder.parent).free / 1e9:.0f} GB free")
+    free = shutil.disk_usage(folder.parent).free
+    say(f"{len(samples)} pairs need about {_bytes(room)} on {folder.parent}; {_bytes(free)} free")
     with writing(folder):
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".prepare-"))
     try:
@@ -242,21 +261,21 @@ def _write(
     return Prepared(folder, index)
 
 
-def _needed(spec: DatasetSpec, samples: Sequence[Sample]) -> int:
-    """The size of pixels.bin [bytes], from the headers of the image files; where there are none, from the first pair.
+def _sizes(spec: DatasetSpec, samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Height and width of the images, from the headers of their files; where there are none, from the first pair.
 
-    A file that cannot be read counts nothing here: decoding it will say so.
+    A file that cannot be read is left out: decoding it will say so.
     """
     from PIL import Image
 
     if not samples or not Path(samples[0].image).is_file():
-        return sum(4 * spec.load(sample)[1].size for sample in samples[:1]) * len(samples)
-    area = 0
+        return [spec.load(sample)[1].shape for sample in samples[:1]] * len(samples)
+    sizes = []
     for sample in samples:
         failures = contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError)
         with failures, Image.open(sample.image) as image:
-            area += image.width * image.height
-    return 4 * area
+            sizes.append((image.height, image.width))
+    return sizes
 
 
 def _decode(
@@ -361,3 +380,7 @@ def _adapter():
     import pydantic
 
     return pydantic.TypeAdapter(Index)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

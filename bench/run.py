@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import importlib.metadata
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,8 @@ from bench.catalog import unknown
 from bench.errors import DataError
 from bench.prepare import Prepared, Progress, open_prepared
 from bench.presets import preset
-from bench.specs import FINAL, Cell, Failure, Place, Record, Status, Study
+from bench.specs import FINAL, Cell, Failure, Place, Record, Split, Status, Study
+from bench.split import SPLIT_VERSION
 from bench.store import Store, check_room, write_bytes
 
 if TYPE_CHECKING:
@@ -80,12 +82,16 @@ def survey(study: Study, place: Place) -> list[Planned]:
     store = Store(place.results / study.name)
     prepared = {name: open_prepared(name, place.data_home) for name in study.datasets}
     versions = {name: _version(name) for name in PACKAGES}
+    hashes = {
+        (name, fold): _data_hash(prepared[name], _ids(prepared[name], fold, study))
+        for name, fold in dict.fromkeys((cell.dataset, cell.fold) for cell in plan.cells(study))
+    }
     planned = []
     for cell in plan.cells(study):
         ingredients = plan.ingredients(
             cell,
             study,
-            data=_data_hash(prepared[cell.dataset], cell.fold, study.folds),
+            data=hashes[cell.dataset, cell.fold],
             code="" if cell.loss is None else catalog.code_hash("architectures", cell.architecture),
             versions=versions,
         )
@@ -140,6 +146,7 @@ def run_study(job: Job, todo: Sequence[Planned], *, count: int, on_event: Callab
     from bench.cell import Event
 
     write_study(job.study, job.place)
+    write_splits(job, todo)
     derive(job, todo)
     ingredients = {one.cell: one.ingredients for one in todo}
     groups = plan.groups([one.cell for one in todo])
@@ -179,6 +186,22 @@ def run_group(job: Job, group: Sequence[tuple[Cell, dict[str, object]]], say: Ca
 
     for cell, ingredients in group:
         cells.run(cell, ingredients, job, say)
+
+
+def write_splits(job: Job, todo: Sequence[Planned]) -> None:
+    """Write down which images train, validate and test in every fold that is about to run."""
+    for name, fold in dict.fromkeys((one.cell.dataset, one.cell.fold) for one in todo):
+        prepared = open_prepared(name, job.place.data_home)
+        content = {
+            "version": SPLIT_VERSION,
+            "dataset": name,
+            "data": prepared.index.hash,
+            "fold": fold,
+            "folds": job.study.folds,
+            "ratios": job.study.ratios,
+            **_ids(prepared, fold, job.study),
+        }
+        write_bytes(job.store.split(name, fold), json.dumps(content, indent=1).encode())
 
 
 def write_study(study: Study, place: Place) -> Path:
@@ -248,11 +271,15 @@ def _dataset_name(name: str) -> str:
     return name if catalog.is_folder(name) else catalog.canonical("datasets", name)
 
 
-def _data_hash(prepared: Prepared, fold: int, folds: int) -> str:
+def _data_hash(prepared: Prepared, split: dict[Split, list[str]]) -> str:
     """Pixels and classes, and who trains on what."""
-    split = prepared.split(fold, folds)
-    ids = {name: sorted(prepared.index.entries[at].sample.id for at in group) for name, group in split.items()}
-    return plan.digest([prepared.index.hash, ids])
+    return plan.digest([prepared.index.hash, SPLIT_VERSION, split])
+
+
+def _ids(prepared: Prepared, fold: int, study: Study) -> dict[Split, list[str]]:
+    """The ids in every split of a fold, sorted."""
+    split = prepared.split(fold, study.folds, study.ratios)
+    return {name: sorted(prepared.index.entries[at].sample.id for at in group) for name, group in split.items()}
 
 
 def _version(package: str) -> str:

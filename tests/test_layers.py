@@ -29,6 +29,7 @@ LAYERS = [
     {"estimate"},
     {"run"},
     {"cli_screen"},
+    {"cli_data"},
     {"cli"},
     {"__main__"},
 ]

@@ -17,6 +17,7 @@ from bench import run
 from bench import study as studies
 from bench.errors import StudyError
 from bench.specs import Budget, Place, Recipe, Record, Status, Tuning
+from bench.split import SPLIT_VERSION
 from bench.store import Store
 from tests import small
 
@@ -381,3 +382,21 @@ def test_images_are_brought_to_size_before_the_first_worker_starts(tmp_path: Pat
     small.execute(small.study(), where, workers=2)
 
     assert ["images-32x32-resize.npy", "masks-32x32-resize.npy"] == sorted(found)
+
+
+def test_the_split_is_stored_beside_the_results(finished: Place):
+    from bench.prepare import open_prepared
+
+    prepared = open_prepared(small.SMEAR, finished.data_home)
+    stored = json.loads(Store(finished.results / "small").split(small.SMEAR, 0).read_text())
+
+    assert (SPLIT_VERSION, small.SMEAR, 0, 1) == tuple(stored[key] for key in ("version", "dataset", "fold", "folds"))
+    assert prepared.index.hash == stored["data"]
+    for name, group in prepared.split(0, 1).items():
+        assert sorted(prepared.index.entries[at].sample.id for at in group) == stored[name]
+
+
+def test_another_way_of_splitting_makes_stored_cells_stale(finished: Place, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run, "SPLIT_VERSION", SPLIT_VERSION + 1)
+
+    assert {run.Standing.STALE} == {one.standing for one in run.survey(small.study(), finished)}
