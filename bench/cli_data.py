@@ -84,7 +84,9 @@ def split(
     from bench.split import SPLIT_VERSION, assign, strata
 
     prepared = open_prepared(name, home(data_home))
+    labelled = any(one.label is not None for one in prepared.samples)
     kinds = strata(prepared.samples, prepared.present)
+    kinds = kinds if labelled else {source: prepared.classes[int(kind)] for source, kind in kinds.items()}
     numbers = range(1, folds + 1) if folds > 1 else [0]
     columns = {f"f{at}": assign(prepared.samples, at, folds, present=prepared.present) for at in numbers}
     rows: list[dict[str, object]] = [

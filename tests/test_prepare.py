@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import catalog, derived, export, metrics, prepare
+from bench import catalog, derived, export, metrics, prepare, store
 from bench.baselines import BASELINES, Pair
 from bench.datasets import blood_cell
-from bench.errors import DataError
+from bench.errors import DataError, StoreError
 from bench.evaluate import confusion
 from bench.prepare import Prepared
 from bench.specs import IGNORE, ClassSpec, DatasetSpec, Recipe, Sample
@@ -322,6 +322,71 @@ def test_resizing_is_done_once(raw: Path, home: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(derived, "_make", explode)
 
     np.testing.assert_array_equal(first[0], prepared.resized(Recipe(size=(16, 20)))[0])
+
+
+def test_without_native_pixels_the_raw_files_are_read_again(raw: Path, home: Path) -> None:
+    truth = lookalike.blood_cell(raw)
+    kept, bare = (prepare.prepare("blood_cell", home / str(native), raw, native=native) for native in (True, False))
+
+    check(bare, truth)
+    assert ["index.json"] == [path.name for path in bare.folder.iterdir()]
+    assert kept.index.hash == bare.index.hash
+    assert bare == prepare.open_prepared("blood_cell", home / "False")
+    for one, other in zip(kept.resized(Recipe(size=(16, 16))), bare.resized(Recipe(size=(16, 16))), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_generated_data_set_without_native_pixels_is_drawn_again(home: Path) -> None:
+    name = "smear[size=64,test=1,train=2,val=1]"
+    kept, bare = (prepare.prepare(name, home / str(native), native=native) for native in (True, False))
+
+    for one, other in zip(kept.index.entries, bare.index.entries, strict=True):
+        np.testing.assert_array_equal(kept.native(one)[0], bare.native(other)[0])
+
+
+@pytest.mark.parametrize("change", ["gone", "changed"])
+def test_raw_files_that_are_not_the_prepared_ones_are_not_scored(change: str, raw: Path, home: Path) -> None:
+    lookalike.blood_cell(raw)
+    prepare.prepare("blood_cell", home, raw, native=False)
+    path = next((raw / INNER / "test/original").iterdir())
+    path.unlink() if change == "gone" else os.utime(path, (1, 1))
+    prepared = prepare.open_prepared("blood_cell", home)
+    with pytest.raises(
+        DataError, match=r"native pixels of 'blood_cell' were not kept.* gone or changed\. .*bench data"
+    ):
+        prepared.native(prepared.index.entries[0])
+
+
+def test_native_pixels_can_be_dropped_and_taken_back_and_are_left_as_they_are_else(raw: Path, home: Path) -> None:
+    truth = lookalike.folder(raw)
+    for native, kept in ((None, True), (False, False), (None, False), (True, True), (None, True)):
+        prepared = prepare.prepare(str(raw), home, native=native)
+
+        assert kept == prepared.index.native == (prepared.folder / "pixels.bin").is_file()
+        check(prepared, truth)
+
+
+def test_a_zip_cannot_go_without_native_pixels(raw: Path, home: Path) -> None:
+    lookalike.blood_cell(raw)
+    with pytest.raises(DataError, match=r"raw\.zip is a zip, which cannot be read again.* Unpack it"):
+        prepare.prepare("blood_cell", home, lookalike.zipped(raw), native=False)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_full_disk_is_told_before_the_start(
+    native: bool, raw: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookalike.folder(raw, count=2)
+    said: list[str] = []
+    usage = shutil.disk_usage(raw)._replace(free=store.ROOM + 4 * 2 * 40 * 30 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    if native:
+        with pytest.raises(StoreError, match="are needed to start"):
+            prepare.prepare(str(raw), home, native=native, say=said.append)
+        assert [] == list(home.iterdir())
+    else:
+        prepare.prepare(str(raw), home, native=native, say=said.append)
+        assert said[0].startswith("2 pairs need about 0.0 MB on ")
 
 
 def exported(name: str, home: Path, target: Path) -> tuple[Prepared, Prepared]:
