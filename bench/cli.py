@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from bench import __version__, catalog
-from bench.cli_data import DataHome, console, data_app
+from bench.cli_data import DataHome, console, data_app, say
 from bench.cli_data import home as _home
 from bench.cli_data import show as _show
 from bench.errors import BenchError, StudyError
@@ -267,7 +267,7 @@ def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:
     for name in study.datasets:
         try:
             with cli_screen.bar(console(), f"Preparing {name}") as progress:
-                prepare.prepare(name, place.data_home, progress=progress, recipe=study.recipe, say=console().print)
+                prepare.prepare(name, place.data_home, progress=progress, recipe=study.recipe, say=say)
             kept.append(name)
         except DataError as error:
             if not skip_missing:

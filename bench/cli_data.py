@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -62,7 +61,6 @@ def prepare(
     from bench import prepare as preparation
 
     recipe, place = _recipe(size, fit), home(data_home)
-    say = functools.partial(console().print, soft_wrap=True)
     with cli_screen.bar(console(), f"Preparing {name}") as progress:
         prepared = preparation.prepare(name, place, source, progress, native=native, recipe=recipe, say=say)
     if recipe is not None:
@@ -135,6 +133,11 @@ def show(rows: list[dict[str, object]], *, title: str) -> None:
     """Print a table."""
     console().print(cli_rows.table(rows, title))
     console().print()
+
+
+def say(line: str) -> None:
+    """Print a line as it is."""
+    console().print(line, markup=False, soft_wrap=True)
 
 
 def _show_classes(prepared: Prepared) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import archive, catalog, derived, names, pool
+from bench import archive, catalog, derived, duplicates, names, pool
 from bench.errors import DataError
 from bench.specs import IGNORE, ClassSpec, DataCard, DatasetSpec, Recipe, Sample, Split
 from bench.split import RATIOS, assign
@@ -246,11 +246,14 @@ def _write(
     try:
         target = temporary / "pixels.bin" if blank.native else None
         work = functools.partial(_decode, spec.load, len(spec.classes), target)
-        entries: list[Entry] = []
+        decoded: list[tuple[Entry, np.ndarray | None]] = []
         with writing(temporary):
-            for entry in pool.each(work, samples):
-                entries.append(entry)
-                progress(len(entries), len(samples))
+            for pair in pool.each(work, samples):
+                decoded.append(pair)
+                progress(len(decoded), len(samples))
+        prints, exact = [signs for _, signs in decoded], [entry.hash for entry, _ in decoded]
+        known = duplicates.sourced(samples, prints, exact, say)
+        entries = [replace(entry, sample=sample) for (entry, _), sample in zip(decoded, known, strict=True)]
         index = replace(blank, hash=_hash(spec.classes, entries), entries=tuple(entries))
         write_bytes(temporary / "index.json", json.dumps(asdict(index)).encode())
         shutil.rmtree(folder, ignore_errors=True)
@@ -280,10 +283,13 @@ def _sizes(spec: DatasetSpec, samples: Sequence[Sample]) -> list[tuple[int, int]
 
 def _decode(
     load: Callable[[Sample], tuple[np.ndarray, np.ndarray]], classes: int, target: Path | None, sample: Sample
-) -> Entry:
+) -> tuple[Entry, np.ndarray | None]:
     """Decode one pair and append it to the file; runs in a process of its own, so that no pixels travel between them.
 
     Appending is one write, after which the position of the file says where it ended, whoever else appends.
+
+    Returns:
+        The entry, and the fingerprint of the image when nobody knows its source.
     """
     image, mask = load(sample)
     counts = _checked(sample, image, mask, classes)
@@ -294,14 +300,10 @@ def _decode(
             if file.write(pixels) != pixels.nbytes:
                 raise OSError(errno.ENOSPC, "No space left on device")
             offset = file.tell() - pixels.nbytes
-    return Entry(
-        sample=sample,
-        height=mask.shape[0],
-        width=mask.shape[1],
-        offset=offset,
-        hash=hashlib.sha256(pixels).hexdigest(),
-        pixels=counts,
-    )
+    digest = hashlib.sha256(pixels).hexdigest()
+    height, width = mask.shape
+    entry = Entry(sample=sample, height=height, width=width, offset=offset, hash=digest, pixels=counts)
+    return entry, None if sample.source else duplicates.fingerprint(image)
 
 
 def _checked(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int) -> tuple[int, ...]:

@@ -41,7 +41,8 @@ class Sample:
         id: Unique within the data set and stable between machines (a stem, not a path).
         image: Where the image is: a file path, or whatever the data set's `load` understands.
         mask: Where the mask is, likewise.
-        source: The photograph (slide, patient) this sample stems from; samples of one source never part.
+        source: The photograph (slide, patient) this sample stems from; samples of one source never part. Empty when
+            unknown: copies of a picture are then found by their looks.
         split: The official split; None when the data set has none.
         label: What kind of picture it is, for stratification; None when there is only one kind.
     """

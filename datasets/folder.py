@@ -65,14 +65,14 @@ def _samples(root: Path) -> list[Sample]:
     """Every pair below the folder, without a split or with the official one."""
     if (root / "images").is_dir():
         return [
-            Sample(id=stem, image=str(image), mask=str(mask), source=stem)
+            Sample(id=stem, image=str(image), mask=str(mask), source="")
             for stem, image, mask in pairs(root / "images", root / "masks")
         ]
     splits = [split for split in SPLITS if (root / split / "images").is_dir()]
     if not splits:
         raise DataError(f"{root} has no images/ (with masks/ beside it). Make it so, or name a data set of bench list.")
     return [
-        Sample(id=f"{split}-{stem}", image=str(image), mask=str(mask), source=f"{split}-{stem}", split=split)
+        Sample(id=f"{split}-{stem}", image=str(image), mask=str(mask), source="", split=split)
         for split in splits
         for stem, image, mask in pairs(root / split / "images", root / split / "masks")
     ]

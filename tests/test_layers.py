@@ -18,7 +18,7 @@ LAYERS = [
     {"specs", "errors", "cli_rows"},
     {"names"},
     {"catalog", "datasets", "architectures"},
-    {"metrics", "losses", "plan", "study", "split", "baselines", "presets", "fit"},
+    {"metrics", "losses", "plan", "study", "split", "baselines", "presets", "fit", "duplicates"},
     {"store", "statistics", "workers", "pool"},
     {"archive", "leaderboard", "derived"},
     {"prepare", "figures", "svg", "pictures"},
