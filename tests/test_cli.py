@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench import cli
-from tests import small
+from tests import lookalike, small
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -243,10 +243,7 @@ def test_a_split_is_printed_as_table_and_as_csv(bench):
 
 
 def test_preparing_says_the_disk_it_needs_and_brings_images_to_size(bench, tmp_path: Path):
-    images(tmp_path / "mine/images", [f"{at}.png" for at in range(3)])
-    for at in range(3):
-        images(tmp_path / "mine/masks", [f"{at}.png"], "L")
-        Image.fromarray(np.eye(32, dtype=np.uint8) * 255).save(tmp_path / f"mine/masks/{at}.png")
+    lookalike.folder(tmp_path / "mine", count=3, size=(32, 32))
     home = str(tmp_path / "home")
     code, out, err = bench("data", "prepare", "./mine", "--data-home", home, "--size", "500x400", "--fit", "letterbox")
 

@@ -83,9 +83,9 @@ def test_opening_prepared_data_of_1328_images_costs_little_more_than_reading_its
         assert 1328 == len(prepare.open_prepared("blood_cell", tmp_path).index.entries)
         reading.append(between - start)
         opening.append(perf_counter() - between)
-    ratio = median(opening) / median(reading)
-    print(f"\nopened in {1000 * median(opening):.0f} ms, {ratio:.1f} x the reading of bare JSON")
-    assert ratio < 8, "4 is usual: every entry is checked on its way in"
+    ratio = min(opening) / min(reading)
+    print(f"\nopened in {1000 * min(opening):.0f} ms, {ratio:.1f} x the reading of bare JSON")
+    assert ratio < 15, "4 to 8 is usual, the catalogue and every entry are checked; a whole second would be over 100"
 
 
 MEASURED = """
