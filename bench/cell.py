@@ -31,7 +31,8 @@ from bench import catalog, evaluate, losses, plan, train, tune
 from bench.baselines import BASELINES
 from bench.data import Resident, resident
 from bench.errors import DataError, DiskFull, StudyError
-from bench.prepare import Prepared, reopen, resize
+from bench.fit import resize
+from bench.prepare import Prepared, reopen
 from bench.specs import Cell, Epoch, Failure, Place, Record, Split, Status, Study, Trial, TrialStatus
 from bench.store import Store, write_arrays, write_bytes, writing
 
@@ -101,7 +102,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     torch.set_num_threads(job.threads)
     _reset_peak(device)
     prepared = reopen(cell.dataset, job.place.data_home)
-    positions = prepared.split(cell.fold, job.study.folds)
+    positions = prepared.split(cell.fold, job.study.folds, job.study.ratios)
     precision = resolve_precision(job.study.recipe.precision, device)
     record = Record(
         study=job.study.name,
@@ -115,7 +116,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     state = _Bench(cell, job, prepared, positions, device, precision, emit, record)
     log = ""
     try:
-        if prepared.hash(cell.fold, job.study.folds) != ingredients["data"]:
+        if prepared.hash(cell.fold, job.study.folds, job.study.ratios) != ingredients["data"]:
             raise DataError(f"The data set {cell.dataset} changed while the study ran. Run the study again.")
         _run_baseline(state) if cell.loss is None else _run_network(state, cell.loss)
     except DiskFull:
@@ -152,8 +153,9 @@ def _run_network(state: _Bench, expression: str) -> None:
     spec, _ = catalog.architecture(cell.architecture)
     with state.timed("prepare"):
         network = build(cell, len(state.prepared.classes)).to(state.device)
-        images, masks = state.prepared.resized(recipe)
-        pairs = {split: resident(images, masks, state.positions[split], state.device) for split in ("train", "val")}
+        images, masks, owners = state.prepared.resized(recipe)
+        rows = {split: np.flatnonzero(np.isin(owners, group)).tolist() for split, group in state.positions.items()}
+        pairs = {split: resident(images, masks, rows[split], state.device) for split in ("train", "val")}
     state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
     trainer = _Trainer(state, network, losses.build(expression), pairs["train"], pairs["val"], spec.divisor)
     with state.timed("tune"):
@@ -172,18 +174,17 @@ def _run_network(state: _Bench, expression: str) -> None:
         return
     with state.timed("evaluate"):
         network.load_state_dict(fitted.state)
-        test = state.positions["test"]
-        sizes = [(entry.height, entry.width) for entry in (state.prepared.index.entries[at] for at in test)]
         _score(
             state,
             evaluate.predict(
                 network,
-                images[test],
-                sizes,
+                images,
+                [state.prepared.sizes[at] for at in state.positions["test"]],
                 recipe=recipe,
                 divisor=spec.divisor,
                 precision=state.precision,
                 device=state.device,
+                rows=rows["test"],
             ),
         )
         _keep(state, fitted)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from bench import __version__, catalog, cli_rows, cli_show
-from bench.cli_options import DataHome, console, home
+from bench import __version__, catalog
+from bench.cli_data import data_app
+from bench.cli_options import DataHome, console, home, say, show
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ app = typer.Typer(
     help="Benchmark segmentation architectures across microscopy data sets; leaderboards a careful reader can trust.",
     epilog="Start with [bold]bench run matrix[/bold]: a small study on generated pictures, in a few minutes.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Prepare data sets, show them, and write them out.")
 run_app = typer.Typer(no_args_is_help=True, help="Train and score cells of the matrix.")
-data_app.command("show")(cli_show.show)
 app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
 
@@ -101,52 +100,7 @@ def list_(axis: Annotated[Axis | None, typer.Argument(help="One axis; default: a
     from bench import listing
 
     for chosen in [axis] if axis else list(Axis):
-        _show(listing.table(chosen.value), title=chosen.value)
-
-
-@data_app.command("prepare")
-def prepare(
-    name: Annotated[str, typer.Argument(metavar="DATASET")],
-    source: Annotated[
-        Path | None, typer.Option("--from", metavar="PATH", help="The folder or zip you downloaded.")
-    ] = None,
-    data_home: DataHome = None,
-) -> None:
-    """Decode and check a data set once, so that every cell can read it."""
-    from bench import cli_screen, problems
-    from bench import prepare as preparation
-
-    with problems.logged(name, home(data_home)), cli_screen.bar(console(), f"Preparing {name}") as progress:
-        prepared = preparation.prepare(name, home(data_home), source, progress)
-    sizes = {split: len(group) for split, group in prepared.split(0, 1).items()}
-    pixels = [sum(column) for column in zip(*(entry.pixels for entry in prepared.index.entries), strict=True)]
-    _show(
-        [
-            {"class": spec.name, "pixels": f"{100 * count / max(1, sum(pixels)):.2f}%"}
-            for spec, count in zip(prepared.index.classes, pixels, strict=True)
-        ],
-        title=f"{prepared.index.title}: {sizes['train']} train, {sizes['val']} val, {sizes['test']} test",
-    )
-    console().print(f"Prepared in {prepared.folder}", markup=False, soft_wrap=True)
-
-
-@data_app.command("export")
-def export(
-    name: Annotated[str, typer.Argument(metavar="DATASET")],
-    target: Annotated[Path, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet.")],
-    data_home: DataHome = None,
-) -> None:
-    """Write a data set as a plain folder: images, palette masks, object boxes where they are known."""
-    from bench import prepare as preparation
-    from bench import problems
-
-    with problems.logged(name, home(data_home)):
-        count = preparation.export(name, home(data_home), target)
-    console().print(
-        f"Wrote {count} images with masks to {target}; read them back with --dataset {target}",
-        markup=False,
-        soft_wrap=True,
-    )
+        show(listing.table(chosen.value), title=chosen.value)
 
 
 @run_app.command("matrix")
@@ -164,6 +118,9 @@ def matrix(
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs of one training.")] = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="Learning rates tried per cell.")] = None,
     size: Annotated[str | None, typer.Option(metavar="S|HxW", help="Training size; scores are at native size.")] = None,
+    fit: Annotated[
+        str | None, typer.Option(help="resize, letterbox (keeps the shape) or tile (keeps the scale).")
+    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images per step.")] = None,
     lr_range: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Rates to search, as 1e-5:1e-1.")] = None,
     augment: Annotated[str | None, typer.Option(help="none, light, standard, heavy or seed0, 1, 2, 4.")] = None,
@@ -186,7 +143,8 @@ def matrix(
     """Run a study: every data set x architecture x loss, each with a tuned learning rate; then the leaderboard."""
     changes: dict[str, object] = {
         "datasets": dataset, "architectures": architecture, "losses": loss, "seeds": seeds, "folds": folds,
-        "epochs": epochs, "trials": trials, "size": size, "batch": batch, "lr_range": lr_range, "augment": augment,
+        "epochs": epochs, "trials": trials, "size": size, "fit": fit, "batch": batch, "lr_range": lr_range,
+        "augment": augment,
     }  # fmt: skip
     place = _place(results, data_home)
     chosen = _study(study, changes, name)
@@ -218,7 +176,7 @@ def status(
     rows: list[dict[str, object]] = [
         {"cell": one.cell.key, "standing": one.standing, "lr": one.record and one.record.lr} for one in planned
     ]
-    _show(rows, title=folder.name)
+    show(rows, title=folder.name)
     counts = {standing: sum(one.standing is standing for one in planned) for standing in run.Standing}
     console().print(", ".join(f"{count} {standing}" for standing, count in counts.items()))
 
@@ -257,9 +215,9 @@ def doctor(data_home: DataHome = None) -> None:
     """Print versions, devices, data sets found, and what is missing."""
     from bench import listing
 
-    _show(listing.versions(), title="versions")
-    _show(listing.devices(), title="devices")
-    _show(listing.data_found(home(data_home)), title="data sets")
+    show(listing.versions(), title="versions")
+    show(listing.devices(), title="devices")
+    show(listing.data_found(home(data_home)), title="data sets")
 
 
 @app.command()
@@ -296,6 +254,8 @@ def _run(
         state = f"; {failed} failed, which --retry-failed runs again" if failed else " and up to date"
         console().print(f"Nothing to run: all {len(planned)} cells of {study.name} are stored{state}.")
     else:
+        with cli_screen.bar(console(), "Fitting images to the training size") as progress:
+            run.derive(job, todo, progress)
         _train(job, todo, count, cli_screen.Live(console(), study, todo, len(planned)))
     _finish(place.results / study.name)
 
@@ -322,7 +282,7 @@ def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:
     for name in study.datasets:
         try:
             with problems.logged(name, place.data_home), cli_screen.bar(console(), f"Preparing {name}") as progress:
-                prepare.prepare(name, place.data_home, progress=progress)
+                prepare.prepare(name, place.data_home, progress=progress, recipe=study.recipe, say=say)
             kept.append(name)
         except DataError as error:
             if not skip_missing:
@@ -380,11 +340,6 @@ def _place(results: Path, data_home: Path | None) -> Place:
     from bench.specs import Place
 
     return Place(results=results, data_home=home(data_home))
-
-
-def _show(rows: list[dict[str, object]], *, title: str) -> None:
-    console().print(cli_rows.table(rows, title))
-    console().print()
 
 
 def _complain(message: str) -> None:

@@ -1,4 +1,4 @@
-"""What several commands share: where prepared data live, and the screen; loads nothing heavy."""
+"""What several commands share: where prepared data live, and how things are printed; loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from bench import cli_rows
 
 DataHome = Annotated[
     Path | None,
@@ -27,6 +29,17 @@ def home(data_home: Path | None) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("cytobench"))
+
+
+def show(rows: list[dict[str, object]], *, title: str) -> None:
+    """Print a table."""
+    console().print(cli_rows.table(rows, title))
+    console().print()
+
+
+def say(line: str) -> None:
+    """Print a line as it is."""
+    console().print(line, markup=False, soft_wrap=True)
 
 
 def console() -> Console:

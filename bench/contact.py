@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bench.card import choose
-from bench.prepare import Prepared, resize
+from bench.fit import resize
+from bench.prepare import Prepared
 from bench.specs import IGNORE, ClassSpec
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from bench import catalog, losses, plan
+from bench import catalog, derived, losses, plan
 from bench.cell import Job, resolve_device, resolve_precision
 from bench.prepare import Prepared
 from bench.specs import Cell
@@ -55,7 +56,9 @@ def costs(cells: Sequence[Cell], prepared: dict[str, Prepared], job: Job) -> lis
                 steps[key] = _measure(cell.architecture, cell.loss, len(data.classes), job)
             except Exception as error:
                 steps[key] = _Step(0, 0.0, 0.0, f"{type(error).__name__}: {error}".splitlines()[0][:160])
-        sizes = {name: len(group) for name, group in data.split(cell.fold, job.study.folds).items()}
+        owners = derived.owners(data.sizes, job.study.recipe)
+        split = data.split(cell.fold, job.study.folds, job.study.ratios)
+        sizes = {name: int(np.isin(owners, group).sum()) for name, group in split.items()}
         epochs = plan.work(cell, job.study)
         step = steps[key]
         seconds = epochs * (sizes["train"] * step.train + sizes["val"] * step.infer) + sizes["test"] * step.infer

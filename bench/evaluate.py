@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from bench.data import normalise
-from bench.prepare import Entry, Prepared, resize
+from bench.fit import Window, join, resize, windows
+from bench.prepare import Entry, Prepared
 from bench.specs import IGNORE, Recipe
 from bench.train import forward
 
@@ -41,22 +42,39 @@ def predict(
     divisor: int,
     precision: torch.dtype,
     device: torch.device,
+    rows: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Class maps at native size: logits at training size, brought up bilinearly, then the largest one.
 
     Args:
-        images: uint8 (N, H, W, 3) at training size.
-        sizes: The N native sizes (height, width).
+        images: uint8 (N, H, W, 3) at training size: the windows of each image, one after another.
+        sizes: The native sizes (height, width) of the images.
+        recipe: How the images came to the training size, and how many are predicted at once.
+        rows: Which of the N are the windows of these images; None for all.
     Yields:
         uint8 (height, width) for each image, in order.
     """
     network.eval()
-    for start in range(0, len(images), recipe.batch):
-        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + recipe.batch])).to(device)
-        logits = forward(network, normalise(batch), divisor, precision)
-        for one, size in zip(logits, sizes[start : start + recipe.batch], strict=True):
-            native = functional.interpolate(one[None], size=size, mode="bilinear", align_corners=False)
-            yield native.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
+    rows = range(len(images)) if rows is None else rows
+    todo = iter([window for size in sizes for window in windows(size, recipe)])
+    whole, pieces = iter(sizes), list[tuple[Window, np.ndarray]]()
+    size = next(whole, None)
+    for start in range(0, len(rows), recipe.batch):
+        batch = torch.from_numpy(np.ascontiguousarray(images[list(rows[start : start + recipe.batch])])).to(device)
+        for one in forward(network, normalise(batch), divisor, precision):
+            window = next(todo)
+            pieces.append((window, _at_native(one, window)))
+            if size is not None and len(pieces) == len(windows(size, recipe)):
+                yield join(size, pieces)
+                pieces, size = [], next(whole, None)
+
+
+def _at_native(logits: torch.Tensor, window: Window) -> np.ndarray:
+    """The class map uint8 of a window at its native size, from logits (C, H, W) at training size; padding cut off."""
+    inner = logits[(slice(None), *window.inside)][None]
+    if inner.shape[-2:] != window.native:
+        inner = functional.interpolate(inner, size=window.native, mode="bilinear", align_corners=False)
+    return inner.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
 
 
 def chosen(entries: Sequence[Entry], positions: Sequence[int], count: int = 4) -> list[int]:

@@ -1,35 +1,34 @@
 """A raw data set, decoded once and checked, on disk: what every cell reads.
 
 <data-home>/<name>/index.json     classes, samples, sizes, hashes; written last, so it says that the rest is there
-<data-home>/<name>/pixels.bin     uint8: per sample the image (H, W, 3), then the mask (H, W)
-<data-home>/<name>/{images,masks}-<H>x<W>-resize.npy     the same at training size, made on first use
+<data-home>/<name>/pixels.bin     uint8: per sample the image (H, W, 3), then the mask (H, W); not with --no-native
+<data-home>/<name>/{images,masks}-<H>x<W>-<fit>.npy     the same at training size; see bench.derived
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from bench import archive, catalog, names, plan
+from bench import archive, catalog, derived, duplicates, names, plan, pool
 from bench.errors import DataError
 from bench.specs import IGNORE, ClassSpec, DataCard, DatasetSpec, Recipe, Sample, Split
-from bench.split import assign
-from bench.store import check_room, escape, write_bytes, writing
+from bench.split import RATIOS, SPLIT_VERSION, assign
+from bench.store import ROOM, check_room, escape, write_bytes, writing
 
 SCHEMA = 1
-Progress = Callable[[int, int], None]
-"""Called with the samples done and the samples in all."""
+Progress = derived.Progress
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,8 @@ class Index:
     Attributes:
         stamp: Hash of the reader's code and of the names, sizes and times of the raw files.
         hash: Hash of classes, samples and pixels: what a fingerprint calls the data.
+        native: False when pixels.bin is not kept and the raw files are read again wherever native pixels are needed.
+        source: Where the raw files were; empty for a generated data set.
     """
 
     schema: int = SCHEMA
@@ -62,6 +63,8 @@ class Index:
     stamp: str
     hash: str
     entries: tuple[Entry, ...]
+    native: bool = True
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,38 +80,65 @@ class Prepared:
         return [spec.name for spec in self.index.classes]
 
     def native(self, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
-        """Image uint8 (H, W, 3) and mask uint8 (H, W) at native size, read-only views of the file."""
-        area = entry.height * entry.width
-        raw = np.memmap(self.folder / "pixels.bin", np.uint8, "r", offset=entry.offset, shape=(4 * area,))
-        return raw[: 3 * area].reshape(entry.height, entry.width, 3), raw[3 * area :].reshape(entry.height, entry.width)
+        """Image uint8 (H, W, 3) and mask uint8 (H, W) at native size, read-only views of the file where it is kept.
 
-    def split(self, fold: int, folds: int) -> dict[Split, list[int]]:
-        """Positions in `index.entries` that train, validate and test in a fold."""
-        assigned = assign([entry.sample for entry in self.index.entries], fold, folds)
+        Raises:
+            DataError: If it is not kept, and the raw files are gone or changed.
+        """
+        return self.reader()(entry)
+
+    def reader(self) -> Callable[[Entry], tuple[np.ndarray, np.ndarray]]:
+        """What `native` calls; can be pickled."""
+        if self.index.native:
+            return functools.partial(_view, self.folder / "pixels.bin")
+        return functools.partial(_again, _loader(self.index.name, self.index.source, self.index.stamp))
+
+    def split(self, fold: int, folds: int, ratios: tuple[float, float, float] = RATIOS) -> dict[Split, list[int]]:
+        """Positions in `index.entries` that train, validate and test in a fold; see `bench.split.assign`."""
+        assigned = assign(self.samples, fold, folds, ratios, self.present)
         positions: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
         for position, entry in enumerate(self.index.entries):
             positions[assigned[entry.sample.id]].append(position)
         return positions
 
-    def hash(self, fold: int, folds: int) -> str:
-        """Hash of the pixels and classes, and of who trains, validates and tests on what in a fold."""
-        split = self.split(fold, folds)
-        ids = {name: sorted(self.index.entries[at].sample.id for at in group) for name, group in split.items()}
-        return plan.digest([self.index.hash, ids])
+    def ids(self, fold: int, folds: int, ratios: tuple[float, float, float] = RATIOS) -> dict[Split, list[str]]:
+        """The ids that train, validate and test in a fold, sorted."""
+        split = self.split(fold, folds, ratios)
+        return {name: sorted(self.index.entries[at].sample.id for at in group) for name, group in split.items()}
 
-    def resized(self, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-        """All images uint8 (N, H, W, 3) and masks uint8 (N, H, W) at training size, memory-mapped."""
-        height, width = recipe.size
-        paths = [self.folder / f"{what}-{height}x{width}-{recipe.fit}.npy" for what in ("images", "masks")]
-        if not all(path.is_file() for path in paths):
-            images = np.empty((len(self.index.entries), height, width, 3), np.uint8)
-            masks = np.empty((len(self.index.entries), height, width), np.uint8)
-            for position, entry in enumerate(self.index.entries):
-                images[position], masks[position] = resize(*self.native(entry), recipe.size)
-            for path, array in zip(paths, (images, masks), strict=True):
-                _save_array(path, array)
-        images, masks = (np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
-        return images, masks
+    def hash(self, fold: int, folds: int, ratios: tuple[float, float, float] = RATIOS) -> str:
+        """Hash of the pixels and classes, and of who trains, validates and tests on what in a fold."""
+        return plan.digest([self.index.hash, SPLIT_VERSION, self.ids(fold, folds, ratios)])
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The sample of every entry."""
+        return [entry.sample for entry in self.index.entries]
+
+    @property
+    def present(self) -> dict[str, list[int]]:
+        """Foreground classes in the mask of each sample, by id."""
+        return {
+            entry.sample.id: [label for label, pixels in enumerate(entry.pixels) if label > 0 and pixels > 0]
+            for entry in self.index.entries
+        }
+
+    def resized(
+        self, recipe: Recipe, progress: Progress = lambda done, of: None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All images and masks at training size, memory-mapped; made on all cores when they are not there yet.
+
+        Returns:
+            Images uint8 (N, H, W, 3), masks uint8 (N, H, W), and which entry each row belongs to, int64 (N,), rising.
+        """
+        entries = self.index.entries
+        images, masks = derived.arrays(self.folder, entries, self.sizes, recipe, self.reader(), progress)
+        return images, masks, derived.owners(self.sizes, recipe)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Native height and width of every entry."""
+        return [(entry.height, entry.width) for entry in self.index.entries]
 
     def card(self, positions: dict[Split, list[int]]) -> DataCard:
         """What a record says about this data set."""
@@ -125,21 +155,15 @@ class Prepared:
         )
 
 
-def resize(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """An image with antialiasing and its mask by nearest neighbour, to (height, width)."""
-    from PIL import Image
-
-    height, width = size
-    if image.shape[:2] == size:
-        return np.asarray(image), np.asarray(mask)
-    small = Image.fromarray(np.asarray(image)).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(small), np.asarray(
-        Image.fromarray(np.asarray(mask)).resize((width, height), Image.Resampling.NEAREST)
-    )
-
-
 def prepare(
-    name: str, data_home: Path, source: Path | None = None, progress: Progress = lambda done, of: None
+    name: str,
+    data_home: Path,
+    source: Path | None = None,
+    progress: Progress = lambda done, of: None,
+    *,
+    native: bool | None = None,
+    recipe: Recipe | None = None,
+    say: Say = lambda line: None,
 ) -> Prepared:
     """Decode and check a data set, unless it is prepared already.
 
@@ -147,25 +171,45 @@ def prepare(
         name: A catalogue name with options, or the path of a folder.
         data_home: Where prepared data live.
         source: The folder or zip with the raw files; not needed for a generated data set or a folder.
+        progress: Told how far the decoding is.
+        native: False keeps no native pixels but reads the raw files again when they are needed; None takes what is
+            there, and keeps them when nothing is.
+        recipe: What size the images will be brought to, if that is known: it counts in the disk that is needed.
+        say: Told the disk it needs, before it starts.
     Raises:
         DataError: If the raw files are missing or malformed; nothing is left half-prepared.
+        StoreError: If the disk has no room for it.
     """
     spec = None if catalog.is_folder(name) else catalog.dataset(name)
     source = Path(name) if spec is None else spec.raw or source
     folder = location(name, data_home)
     found, stamp = _read_index(folder), _stamp(name, source)
-    if found is not None and found.stamp == stamp:
+    if found is not None and found.stamp == stamp and native in (None, found.native):
         return Prepared(folder, found)
     spec = spec or catalog.dataset(name)  # looks into every mask of a folder, hence only now
     if source is None and not spec.generated:
         return open_prepared(name, data_home)
     if source is not None and spec.generated:
         raise DataError(f"{name} is generated and takes no files; leave --from {source} out.")
+    if native is False and source is not None and source.is_file():
+        raise DataError(
+            f"{source} is a zip, which cannot be read again picture by picture. Unpack it, or keep --native."
+        )
     check_room(data_home)
-    if source is None:
-        return _write(name, spec, Path(), stamp, folder, progress)
-    with archive.opened(source, data_home) as root:
-        return _write(name, spec, root, stamp, folder, progress)
+    blank = Index(
+        name=name,
+        title=spec.title,
+        licence=spec.licence,
+        citation=spec.citation,
+        classes=spec.classes,
+        stamp=stamp,
+        hash="",
+        entries=(),
+        native=native is not False,
+        source="" if source is None else str(source.resolve()),
+    )
+    with contextlib.nullcontext(Path()) if source is None else archive.opened(source, data_home) as root:
+        return _write(spec, root, blank, folder, progress, recipe, say)
 
 
 def open_prepared(name: str, data_home: Path) -> Prepared:
@@ -208,64 +252,32 @@ def location(name: str, data_home: Path) -> Path:
     return data_home / escape(names.show(*names.parse(name)))
 
 
-def export(name: str, data_home: Path, target: Path) -> int:
-    """Write a data set as a plain folder: images, palette masks, objects as JSON where known, and a dataset.toml.
-
-    Returns:
-        How many images were written.
-    Raises:
-        DataError: If the target exists and is not empty.
-    """
-    from PIL import Image
-
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target} is not an empty folder. Give a folder that does not exist yet.")
-    prepared, spec = open_prepared(name, data_home), catalog.dataset(name)
-    assigned = {position: split for split, group in prepared.split(0, 1).items() for position in group}
-    check_room(target)
-    palette = [channel for entry in spec.classes for channel in entry.colour]
-    palette += [IGNORE] * (768 - len(palette))  # all 256 entries: with fewer, the file would have no room for IGNORE
-    for position, entry in enumerate(prepared.index.entries):
-        image, mask = prepared.native(entry)
-        folder, stem = target / assigned[position], escape(entry.sample.id)
-        picture = Image.fromarray(np.asarray(mask)).convert("P")
-        picture.putpalette(palette)
-        for kind, content in (("images", Image.fromarray(np.asarray(image))), ("masks", picture)):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            with writing(folder / kind):
-                content.save(folder / kind / f"{stem}.png")
-        if spec.objects is not None:
-            boxes = {str(number): box for number, box in enumerate(spec.objects(entry.sample))}
-            write_bytes(folder / "labels" / f"{stem}.json", json.dumps(boxes, indent=1).encode())
-    write_bytes(target / "dataset.toml", _description(spec).encode())
-    return len(prepared.index.entries)
-
-
-def _write(name: str, spec: DatasetSpec, root: Path, stamp: str, folder: Path, progress: Progress) -> Prepared:
-    """Decode into a folder of its own, then put that in place of the old one."""
-    _, options = ("", {}) if catalog.is_folder(name) else names.parse(name)
+def _write(
+    spec: DatasetSpec, root: Path, blank: Index, folder: Path, progress: Progress, recipe: Recipe | None, say: Say
+) -> Prepared:
+    """Decode into a folder of its own, then put that in place of the old one; `blank` is the index without entries."""
+    _, options = ("", {}) if catalog.is_folder(blank.name) else names.parse(blank.name)
     samples = list(spec.read(root, **{**spec.options, **options}))
+    sizes = _sizes(spec, samples)
+    room = sum(4 * height * width for height, width in sizes) if blank.native else 0
+    room += 0 if recipe is None else derived.needed(sizes, recipe)
+    check_room(folder.parent, room + ROOM)
+    free = shutil.disk_usage(folder.parent).free
+    say(f"{len(samples)} pairs need about {_bytes(room)} on {folder.parent}; {_bytes(free)} free")
     with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".prepare-"))
     try:
-        entries: list[Entry] = []
-        with writing(temporary), (temporary / "pixels.bin").open("wb") as file:
-            for sample, (image, mask) in zip(samples, _decoded(spec, samples), strict=True):
-                entries.append(_entry(sample, image, mask, len(spec.classes), file.tell()))
-                file.write(image.tobytes())
-                file.write(mask.tobytes())
-                progress(len(entries), len(samples))
-        index = Index(
-            name=name,
-            title=spec.title,
-            licence=spec.licence,
-            citation=spec.citation,
-            classes=spec.classes,
-            stamp=stamp,
-            hash=_hash(spec.classes, entries),
-            entries=tuple(entries),
-        )
+        target = temporary / "pixels.bin" if blank.native else None
+        work = functools.partial(_decode, spec.load, len(spec.classes), target)
+        decoded: list[tuple[Entry, np.ndarray | None]] = []
+        with writing(temporary):
+            for pair in pool.each(work, samples):
+                decoded.append(pair)
+                progress(len(decoded), len(samples))
+        prints, exact = [signs for _, signs in decoded], [entry.hash for entry, _ in decoded]
+        known = duplicates.sourced(samples, prints, exact, say)
+        entries = [replace(entry, sample=sample) for (entry, _), sample in zip(decoded, known, strict=True)]
+        index = replace(blank, hash=_hash(spec.classes, entries), entries=tuple(entries))
         write_bytes(temporary / "index.json", json.dumps(asdict(index)).encode())
         shutil.rmtree(folder, ignore_errors=True)
         with writing(folder):
@@ -275,31 +287,88 @@ def _write(name: str, spec: DatasetSpec, root: Path, stamp: str, folder: Path, p
     return Prepared(folder, index)
 
 
-def _decoded(spec: DatasetSpec, samples: Sequence[Sample]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every pair in order, decoded on all cores; a handful is not worth the start of processes."""
-    cores = min(os.cpu_count() or 1, 16)
-    if cores == 1 or len(samples) < 16:
-        yield from map(spec.load, samples)
-        return
-    with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(spec.load, samples, chunksize=4)
+def _sizes(spec: DatasetSpec, samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Height and width of the images, from the headers of their files; where there are none, from the first pair.
+
+    A file that cannot be read is left out: decoding it will say so.
+    """
+    from PIL import Image
+
+    if not samples or not Path(samples[0].image).is_file():
+        return [spec.load(sample)[1].shape for sample in samples[:1]] * len(samples)
+    sizes = []
+    for sample in samples:
+        failures = contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+        with failures, Image.open(sample.image) as image:
+            sizes.append((image.height, image.width))
+    return sizes
 
 
-def _entry(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int, offset: int) -> Entry:
+def _decode(
+    load: Callable[[Sample], tuple[np.ndarray, np.ndarray]], classes: int, target: Path | None, sample: Sample
+) -> tuple[Entry, np.ndarray | None]:
+    """Decode one pair and append it to the file; runs in a process of its own, so that no pixels travel between them.
+
+    Appending is one write, after which the position of the file says where it ended, whoever else appends.
+
+    Returns:
+        The entry, and the fingerprint of the image when nobody knows its source.
+    """
+    image, mask = load(sample)
+    counts = _checked(sample, image, mask, classes)
+    pixels = np.concatenate([image.reshape(-1), mask.reshape(-1)]).data
+    offset = 0
+    if target is not None:
+        with target.open("ab", buffering=0) as file:
+            if file.write(pixels) != pixels.nbytes:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            offset = file.tell() - pixels.nbytes
+    digest = hashlib.sha256(pixels).hexdigest()
+    height, width = mask.shape
+    entry = Entry(sample=sample, height=height, width=width, offset=offset, hash=digest, pixels=counts)
+    return entry, None if sample.source else duplicates.fingerprint(image)
+
+
+def _checked(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int) -> tuple[int, ...]:
+    """The pixels of every class, if image and mask are what a data set may load."""
     if image.dtype != np.uint8 or mask.dtype != np.uint8 or mask.ndim != 2 or image.shape != (*mask.shape, 3):
         raise DataError(
             f"{sample.image} was loaded as {image.dtype} {image.shape} with a mask {mask.dtype} {mask.shape}; it must "
             "be uint8 (H, W, 3) with uint8 (H, W). Mend `load` of the data set."
         )
-    strange = (mask >= classes) & (mask != IGNORE)
-    if strange.any():
+    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+    strange = np.flatnonzero(counts[classes:IGNORE])
+    if strange.size:
         raise DataError(
-            f"{sample.mask} holds the class {int(mask[strange][0])}; allowed are 0 to {classes - 1}, and {IGNORE} to "
-            "ignore a pixel. Mend the file, or its reader."
+            f"{sample.mask} holds the class {classes + int(strange[0])}; allowed are 0 to {classes - 1}, and {IGNORE} "
+            "to ignore a pixel. Mend the file, or its reader."
         )
-    digest = hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest()
-    pixels = tuple(np.bincount(mask.ravel(), minlength=classes)[:classes].tolist())
-    return Entry(sample=sample, height=image.shape[0], width=image.shape[1], offset=offset, hash=digest, pixels=pixels)
+    return tuple(counts[:classes].tolist())
+
+
+def _view(path: Path, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+    """One pair in pixels.bin, memory-mapped."""
+    area = entry.height * entry.width
+    raw = np.memmap(path, np.uint8, "r", offset=entry.offset, shape=(4 * area,))
+    return raw[: 3 * area].reshape(entry.height, entry.width, 3), raw[3 * area :].reshape(entry.height, entry.width)
+
+
+def _again(load: Callable[[Sample], tuple[np.ndarray, np.ndarray]], entry: Entry) -> tuple[np.ndarray, np.ndarray]:
+    """One pair out of its raw files, which are known to be the ones that were prepared."""
+    image, mask = load(entry.sample)
+    image.flags.writeable = mask.flags.writeable = False
+    return image, mask
+
+
+@functools.lru_cache(maxsize=64)
+def _loader(name: str, source: str, stamp: str) -> Callable[[Sample], tuple[np.ndarray, np.ndarray]]:
+    """What reads the raw files of a data set again, once it is sure that they are the ones that were prepared."""
+    if stamp != _stamp(name, Path(source) if source else None):
+        raise DataError(
+            f"The native pixels of {name!r} were not kept, and its raw files in {source} are gone or changed. Put them "
+            f"back, or run: bench data prepare {name} --from PATH"
+        )
+    return catalog.dataset(name).load
 
 
 def _hash(classes: tuple[ClassSpec, ...], entries: list[Entry]) -> str:
@@ -335,8 +404,11 @@ def _read_index(folder: Path) -> Index | None:
         index = _adapter().validate_json((folder / "index.json").read_bytes())
     except (OSError, pydantic.ValidationError):
         return None
+    if index.schema != SCHEMA:
+        return None
     pixels, size = folder / "pixels.bin", sum(4 * entry.height * entry.width for entry in index.entries)
-    return index if index.schema == SCHEMA and pixels.is_file() and pixels.stat().st_size == size else None
+    whole = not index.native or (pixels.is_file() and pixels.stat().st_size == size)
+    return index if whole else None
 
 
 @functools.cache
@@ -346,21 +418,5 @@ def _adapter():
     return pydantic.TypeAdapter(Index)
 
 
-def _save_array(path: Path, array: np.ndarray) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    with writing(path):
-        with temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        temporary.replace(path)
-
-
-def _description(spec: DatasetSpec) -> str:
-    texts = {key: getattr(spec, key) for key in ("title", "licence", "citation", "homepage")}
-    lines = [f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in texts.items()]
-    lines.append(f"ignore = {IGNORE}")
-    if spec.pixel_size_um is not None:
-        lines.append(f"pixel_size_um = {spec.pixel_size_um}")
-    for value, entry in enumerate(spec.classes):
-        lines += ["", "[[classes]]", f"name = {json.dumps(entry.name, ensure_ascii=False)}"]
-        lines += [f"colour = {list(entry.colour)}", f"value = {value}"]
-    return "\n".join(lines) + "\n"
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import functools
 import importlib.metadata
+import json
 import os
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,9 +22,10 @@ from bench import study as studies
 from bench.baselines import BASELINES
 from bench.catalog import unknown
 from bench.errors import DataError, StoreError, StudyError
-from bench.prepare import Prepared, open_prepared
+from bench.prepare import Prepared, Progress, open_prepared
 from bench.presets import preset
 from bench.specs import FINAL, Cell, Failure, Place, Record, Status, Study
+from bench.split import SPLIT_VERSION
 from bench.store import Store, check_room, write_bytes
 
 if TYPE_CHECKING:
@@ -85,14 +87,18 @@ def survey(study: Study, place: Place) -> list[Planned]:
     prepared = {name: open_prepared(name, place.data_home) for name in study.datasets}
     for name, data in prepared.items():
         for fold in plan.folds(study):
-            _check_foreground(name, data, fold, study.folds)
+            _check_foreground(name, data, fold, study)
     versions = {name: _version(name) for name in PACKAGES}
+    hashes = {
+        (name, fold): prepared[name].hash(fold, study.folds, study.ratios)
+        for name, fold in dict.fromkeys((cell.dataset, cell.fold) for cell in plan.cells(study))
+    }
     planned = []
     for cell in plan.cells(study):
         ingredients = plan.ingredients(
             cell,
             study,
-            data=prepared[cell.dataset].hash(cell.fold, study.folds),
+            data=hashes[cell.dataset, cell.fold],
             code="" if cell.loss is None else catalog.code_hash("architectures", cell.architecture),
             versions=versions,
         )
@@ -122,6 +128,16 @@ def costs(planned: Sequence[Planned], job: Job) -> list[Cost]:
 
     prepared = {name: open_prepared(name, job.place.data_home) for name in job.study.datasets}
     return estimate.costs([one.cell for one in planned], prepared, job)
+
+
+def derive(job: Job, todo: Sequence[Planned], progress: Progress = lambda done, of: None) -> None:
+    """Bring the images of all cells to the training size, once, so that no two workers do the same.
+
+    Raises:
+        StoreError: If the disk has no room for them.
+    """
+    for name in dict.fromkeys(one.cell.dataset for one in todo if one.cell.loss is not None):
+        open_prepared(name, job.place.data_home).resized(job.study.recipe, progress)
 
 
 @contextlib.contextmanager
@@ -162,6 +178,8 @@ def run_study(job: Job, todo: Sequence[Planned], *, count: int, on_event: Callab
 def _run_study(job: Job, todo: Sequence[Planned], count: int, on_event: Callable[[Event], None]) -> None:
     from bench.cell import Event
 
+    write_splits(job, todo)
+    derive(job, todo)
     ingredients = {one.cell: one.ingredients for one in todo}
     groups = plan.groups([one.cell for one in todo])
     jobs = [[(cell, ingredients[cell]) for cell in group] for group in groups]
@@ -200,6 +218,22 @@ def run_group(job: Job, group: Sequence[tuple[Cell, dict[str, object]]], say: Ca
 
     for cell, ingredients in group:
         cells.run(cell, ingredients, job, say)
+
+
+def write_splits(job: Job, todo: Sequence[Planned]) -> None:
+    """Write down which images train, validate and test in every fold that is about to run."""
+    for name, fold in dict.fromkeys((one.cell.dataset, one.cell.fold) for one in todo):
+        prepared = open_prepared(name, job.place.data_home)
+        content = {
+            "version": SPLIT_VERSION,
+            "dataset": name,
+            "data": prepared.index.hash,
+            "fold": fold,
+            "folds": job.study.folds,
+            "ratios": job.study.ratios,
+            **prepared.ids(fold, job.study.folds, job.study.ratios),
+        }
+        write_bytes(job.store.split(name, fold), json.dumps(content, indent=1).encode())
 
 
 def write_study(study: Study, place: Place) -> Path:
@@ -288,9 +322,9 @@ def _dataset_name(name: str) -> str:
     return os.path.normpath(name) if catalog.is_folder(name) else catalog.canonical("datasets", name)
 
 
-def _check_foreground(name: str, data: Prepared, fold: int, folds: int) -> None:
+def _check_foreground(name: str, data: Prepared, fold: int, study: Study) -> None:
     """A split without a foreground pixel can neither tune nor score anything."""
-    for split, positions in data.split(fold, folds).items():
+    for split, positions in data.split(fold, study.folds, study.ratios).items():
         if not any(sum(data.index.entries[at].pixels[1:]) for at in positions):
             raise DataError(
                 f"The {split} split of {name} (fold {fold}) has no foreground pixel in its {len(positions)} images. "

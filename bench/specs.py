@@ -20,6 +20,7 @@ IGNORE = 255
 """The mask value of a pixel that is neither trained on nor counted."""
 
 Split = Literal["train", "val", "test"]
+Fit = Literal["resize", "letterbox", "tile"]
 Option = str | int | float | bool
 """What may stand behind a key in `name[key=value]`."""
 
@@ -40,7 +41,8 @@ class Sample:
         id: Unique within the data set and stable between machines (a stem, not a path).
         image: Where the image is: a file path, or whatever the data set's `load` understands.
         mask: Where the mask is, likewise.
-        source: The photograph (slide, patient) this sample stems from; samples of one source never part.
+        source: The photograph (slide, patient) this sample stems from; samples of one source never part. Empty when
+            unknown: copies of a picture are then found by their looks.
         split: The official split; None when the data set has none.
         label: What kind of picture it is, for stratification; None when there is only one kind.
     """
@@ -112,7 +114,9 @@ class Recipe:
 
     Attributes:
         size: Training size (height, width) [pixels]; test scores are at native size all the same.
-        fit: How a native image becomes a training image: `resize` stretches it.
+        fit: How a native image becomes training images: `resize` stretches it, `letterbox` keeps its shape and pads,
+            `tile` keeps its scale and covers it with windows.
+        overlap: How far neighbouring windows of `tile` overlap at least [pixels]; 0 for the other fits.
         batch: Images per optimiser step.
         augment: A preset of `bench.presets.PRESETS`.
         optimiser: adamw, adam or sgd (momentum 0.9).
@@ -127,7 +131,8 @@ class Recipe:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
 
     size: tuple[int, int] = (128, 128)
-    fit: Literal["resize"] = "resize"
+    fit: Fit = "resize"
+    overlap: int = 0
     batch: int = 8
     augment: str = "light"
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -185,6 +190,7 @@ class Study:
         losses: Expressions over bench list losses.
         seeds: Fresh seeds 1..N that retrain the tuned rate; 0 shows the tuned run itself (seed 0) only.
         folds: 1 uses the data set's own split (fold 0); K > 1 cross-validates by source (folds 1..K).
+        ratios: Shares of the sources that train, validate and test where a data set has no official split.
         baselines: Names from `bench.baselines.BASELINES` that stand on every leaderboard.
     """
 
@@ -198,6 +204,7 @@ class Study:
     baselines: tuple[str, ...] = ("all_background", "majority_class", "otsu", "pixel_colour")
     seeds: int = 0
     folds: int = 1
+    ratios: tuple[float, float, float] = (0.7, 0.15, 0.15)
     recipe: Recipe = field(default_factory=Recipe)
     tuning: Tuning = field(default_factory=Tuning)
     budget: Budget = field(default_factory=Budget)

@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 from bench.errors import DataError
 from bench.specs import Sample, Split
 
-VALIDATION = 0.15  # of the training sources, where a data set has no validation split
-TEST = 0.15  # of all sources, where a data set has no split at all
+SPLIT_VERSION = 2
+"""Raised whenever the same samples would be split in another way; part of every fingerprint."""
+VALIDATION = 0.15  # of the training sources, where a data set says what is tested but not what validates
+RATIOS = (0.7, 0.15, 0.15)
 
 
-def assign(samples: Sequence[Sample], fold: int = 0, folds: int = 1) -> dict[str, Split]:
+def assign(
+    samples: Sequence[Sample],
+    fold: int = 0,
+    folds: int = 1,
+    ratios: tuple[float, float, float] = RATIOS,
+    present: Mapping[str, Collection[int]] | None = None,
+) -> dict[str, Split]:
     """The split of every sample.
 
     Fold 0 keeps the official split; what is missing is drawn from the training sources (all sources, where there is no
     split at all): first the test split, then the validation split. Folds 1..K ignore the official split and take every
-    source into the test split once. The draw orders the sources of each label by a hash of their
-    name, so it depends on nothing but names, labels and fold.
+    source into the test split once. The draw orders the sources of each stratum by a hash of their
+    name, so it depends on nothing but names, strata and fold.
 
     Args:
         samples: Samples of one data set; those of one source stay together.
         fold: 0, or 1 to `folds`.
         folds: K of the cross-validation; unused by fold 0.
+        ratios: Shares of the sources that train, validate and test, where there is no official test split.
+        present: Foreground classes in the mask of each sample, by id; see `strata`.
     Returns:
         Sample id to split.
     Raises:
         DataError: If a source stands in two official splits, or a split would be empty.
     """
     official = _official(samples) if fold == 0 else {}
-    labels = {sample.source: sample.label or "" for sample in sorted(samples, key=lambda one: one.id)}
+    labels = strata(samples, present or {})
     split: dict[str, Split] = dict.fromkeys(labels, "train")
     split |= official
+    validation = VALIDATION
     if fold > 0:
         split |= dict.fromkeys(_folded(labels, fold, folds), "test")
     elif "test" not in official.values():
-        split |= dict.fromkeys(_drawn(_training(labels, split), TEST, "test"), "test")
+        split |= dict.fromkeys(_drawn(_training(labels, split), ratios[2], "test"), "test")
+        validation = ratios[1] / (ratios[0] + ratios[1])
     if "val" not in official.values():
-        split |= dict.fromkeys(_drawn(_training(labels, split), VALIDATION, f"val{fold}"), "val")
+        split |= dict.fromkeys(_drawn(_training(labels, split), validation, f"val{fold}"), "val")
     for name in ("train", "val", "test"):
         if name not in split.values():
             raise DataError(
@@ -46,6 +59,29 @@ def assign(samples: Sequence[Sample], fold: int = 0, folds: int = 1) -> dict[str
                 f"At least {max(3, folds)} are needed, and one in the training split to spare for validation."
             )
     return {sample.id: split[sample.source] for sample in samples}
+
+
+def strata(samples: Sequence[Sample], present: Mapping[str, Collection[int]]) -> dict[str, str]:
+    """What kind each source is of: each kind gets its share of every split.
+
+    That is the label of its samples. Where no sample has one, it is the class in its masks that the fewest sources
+    hold, so that rare classes are spread first.
+
+    Args:
+        samples: Samples of one data set.
+        present: Foreground classes in the mask of each sample, by id.
+    Returns:
+        Source to kind, in the order of the ids.
+    """
+    ordered = sorted(samples, key=lambda one: one.id)
+    if any(sample.label is not None for sample in samples) or not present:
+        return {sample.source: sample.label or "" for sample in ordered}
+    held: dict[str, set[int]] = {}
+    for sample in ordered:
+        held.setdefault(sample.source, set()).update(present[sample.id])
+    spread = Counter(label for classes in held.values() for label in classes)
+    rarest = {source: min(classes, key=lambda one: (spread[one], one), default=0) for source, classes in held.items()}
+    return {source: f"{label:03d}" for source, label in rarest.items()}
 
 
 def _official(samples: Sequence[Sample]) -> dict[str, Split]:

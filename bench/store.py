@@ -4,6 +4,7 @@
     results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/{record.json, counts.npz, predictions.npz, ...}
     results/<study>/tuning/<dataset>/<architecture>/<loss>/f0/{journal, trials.json}
     results/<study>/examples/<dataset>/f0.npz
+    results/<study>/splits/<dataset>/f0.json
 
 `record.json` is written last and names the hash of the counts, so it alone decides whether a cell is done.
 """
@@ -56,6 +57,10 @@ class Store:
     def examples(self, dataset: str, fold: int) -> Path:
         """The file with the example images and masks of a data set, which all its cells are shown on."""
         return self.root / "examples" / escape(dataset) / f"f{fold}.npz"
+
+    def split(self, dataset: str, fold: int) -> Path:
+        """The file that says which images of a data set train, validate and test in a fold."""
+        return self.root / "splits" / escape(dataset) / f"f{fold}.json"
 
     def write(self, record: Record) -> None:
         """Store a record; whatever it refers to must be on disk already."""

@@ -8,15 +8,16 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bench import catalog, names
 from bench.errors import StudyError
-from bench.specs import SCHEMA, Budget, Recipe, Study, Tuning
+from bench.specs import SCHEMA, Budget, Fit, Recipe, Study, Tuning
 
 STUDIES = Path(__file__).resolve().parent / "studies"
+FITS = get_args(Fit)
 
 # What a number may be: the check and the published schema both read this table.
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -24,6 +25,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "folds": (1, 100),
     "recipe.batch": (1, 4096),
     "recipe.size": (16, 8192),
+    "recipe.overlap": (0, 8191),
     "recipe.weight_decay": (0.0, 1.0),
     "recipe.warmup": (0.0, 0.5),
     "recipe.clip": (0.0, 1e6),
@@ -102,12 +104,26 @@ def check(study: Study, *, where: str) -> Study:
         for value in _numbers(study, name)
         if not (math.isfinite(value) and low <= value <= high)
     ]
-    low, high = study.tuning.lr_range
-    if low > high:
-        problems.append(f"tuning.lr_range is {low:g} to {high:g}, the lower end comes first, as in 1e-4:1e-2")
+    problems += _contradictions(study)
     if problems:
         raise StudyError(f"{where}: {'; '.join(problems)}.")
     return study
+
+
+def _contradictions(study: Study) -> Iterator[str]:
+    """What no table of bounds can say: values that do not go together."""
+    low, high = study.tuning.lr_range
+    if low > high:
+        yield f"tuning.lr_range is {low:g} to {high:g}, the lower end comes first, as in 1e-4:1e-2"
+    recipe = study.recipe
+    if recipe.fit not in FITS:
+        yield f"recipe.fit is {recipe.fit!r}, it must be one of {', '.join(FITS)}"
+    if recipe.overlap and recipe.fit != "tile":
+        yield f"recipe.overlap is {recipe.overlap}, it must be 0 unless fit is tile"
+    elif recipe.overlap >= min(recipe.size) > 0:
+        yield f"recipe.overlap is {recipe.overlap}, it must be less than the size, {min(recipe.size)}"
+    if not (all(share > 0 for share in study.ratios) and math.isclose(sum(study.ratios), 1, abs_tol=1e-6)):
+        yield f"ratios is {list(study.ratios)}, it must be three shares above 0 that add up to 1: train, val, test"
 
 
 def override(study: Study, changes: Mapping[str, object]) -> Study:
@@ -122,7 +138,9 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
         for axis in ("datasets", "architectures", "losses")
         if axis in values
     }
-    recipe = {key: values[key] for key in ("batch", "augment") if key in values}
+    recipe = {key: values[key] for key in ("batch", "augment", "fit") if key in values}
+    if recipe.get("fit", "tile") != "tile":
+        recipe["overlap"] = 0
     if "size" in values:
         recipe["size"] = size(str(values["size"]))
     tuning = {"trials": values["trials"]} if "trials" in values else {}

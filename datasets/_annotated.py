@@ -80,7 +80,7 @@ def samples(bases: Sequence[Base]) -> list[Sample]:
             key = base.prefix + name
             if key in found:
                 raise DataError(f"{found[key].image} and {image} would both be sample {key!r}. Rename one of them.")
-            found[key] = Sample(id=key, image=str(image), mask=mask, source=key, split=base.split)
+            found[key] = Sample(id=key, image=str(image), mask=mask, source="", split=base.split)
     return list(found.values())
 
 

@@ -61,7 +61,7 @@ def open_folder(root: Path) -> DatasetSpec:
     description, bases = described(root / "dataset.toml"), _bases(root)
     if bases[0].kind == "masks":
         samples = [
-            Sample(id=base.prefix + stem, image=str(image), mask=str(mask), source=base.prefix + stem, split=base.split)
+            Sample(id=base.prefix + stem, image=str(image), mask=str(mask), source="", split=base.split)
             for base in bases
             for stem, image, mask in pairs(base.images, base.folder / "masks")
         ]

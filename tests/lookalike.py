@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.datasets import blood_cell as reader
 from bench.prepare import Prepared
+from bench.specs import Sample
 
 Truth = dict[str, tuple[np.ndarray, np.ndarray]]
 """Sample id to image uint8 (H, W, 3) and mask uint8 (H, W)."""
@@ -100,3 +102,9 @@ def check(prepared: Prepared, truth: Truth) -> None:
         np.testing.assert_array_equal(truth[entry.sample.id][1], mask)
         counts = np.bincount(mask.ravel(), minlength=len(prepared.classes))
         assert counts[: len(prepared.classes)].tolist() == list(entry.pixels)  # ignored pixels are of no class
+
+
+def decoded_bytes(sample: Sample) -> int:
+    """Decode a pair of the Blood-Cell archive and do nothing with it: what preparing is compared with."""
+    image, mask = reader.load(sample)
+    return image.nbytes + mask.nbytes

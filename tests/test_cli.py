@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench import cli
-from tests import small
+from tests import lookalike, small
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -227,6 +227,34 @@ def test_an_exported_data_set_is_a_folder_with_boxes_that_reads_back(bench, tmp_
     code, out, err = bench("data", "prepare", "./out")
 
     assert "6 train, 3 val, 4 test" in " ".join(out.split())
+
+
+def test_a_split_is_printed_as_table_and_as_csv(bench):
+    _, table, _ = bench("data", "split", small.SMEAR)
+    code, out, err = bench("data", "split", small.SMEAR, "--folds", "3", "--format", "csv")
+    lines = [line.split(",") for line in out.splitlines()]
+
+    assert (0, "") == (code, err)
+    assert "split version" in table
+    assert ["id", "source", "label", "f1", "f2", "f3"] == lines[0]
+    assert 13 == len(lines[1:])
+    assert [1] * 13 == [line.count("test") for line in lines[1:]]
+    assert [line[0] for line in lines[1:]] == sorted(line[0] for line in lines[1:])
+
+
+def test_preparing_says_the_disk_it_needs_and_brings_images_to_size(bench, tmp_path: Path):
+    lookalike.folder(tmp_path / "mine", count=3, size=(32, 32))
+    home = str(tmp_path / "home")
+    code, out, err = bench("data", "prepare", "./mine", "--data-home", home, "--size", "500x400", "--fit", "letterbox")
+
+    assert (0, "") == (code, err)
+    assert f"3 pairs need about {(3 * 4 * (32 * 32 + 500 * 400)) / 1e6:.1f} MB on {home}; " in out
+    assert 2 == len(list((tmp_path / "home").glob("*/*-500x400-letterbox.npy")))
+    code, out, err = bench("data", "prepare", "./mine", "--data-home", home, "--no-native")
+
+    assert 0 == code
+    assert ["index.json"] == [path.name for path in (tmp_path / "home").glob("*/*")]
+    assert 2 == bench("data", "prepare", "./mine", "--data-home", home, "--fit", "crop")[0]
 
 
 def test_doctor_tells_versions_devices_and_data(bench):

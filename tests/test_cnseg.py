@@ -17,7 +17,7 @@ from bench.datasets import cnseg
 from bench.datasets._files import read_grey
 from bench.datasets._masks import ambiguous, fill, nearest, off_palette
 from bench.datasets._sources import source_of
-from bench.errors import DataError
+from bench.errors import BenchError, DataError
 from bench.prepare import open_prepared, prepare
 from tests import lookalike_archives as archives
 from tests.lookalike import Truth, check, save, zipped
@@ -51,7 +51,7 @@ def home(tmp_path: Path) -> Path:
 
 def refused(name: str, raw: Path, home: Path) -> str:
     """The one line that says why nothing is prepared."""
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(BenchError) as caught:
         prepare(name, home, raw)
     assert "\n" not in str(caught.value)
     assert not home.exists() or [] == list(home.iterdir())

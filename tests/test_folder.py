@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import prepare
+from bench import export, prepare
 from bench.errors import DataError
 from bench.specs import IGNORE
 from tests import lookalike
@@ -379,7 +379,7 @@ def test_an_export_with_ignored_pixels_reads_back(raw: Path, home: Path, tmp_pat
     lookalike.folder(raw, classes=3, count=8)
     (raw / "dataset.toml").write_text("ignore = 2")
     before = prepare.prepare(str(raw), home)
-    prepare.export(str(raw), home, tmp_path / "out")
+    export.export(str(raw), home, tmp_path / "out")
     after = prepare.prepare(str(tmp_path / "out"), home)
 
     assert any(sum(entry.pixels) < 40 * 30 for entry in before.index.entries)

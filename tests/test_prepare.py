@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import catalog, metrics, prepare
+from bench import catalog, derived, export, metrics, prepare, store
 from bench.baselines import BASELINES, Pair
 from bench.datasets import blood_cell
-from bench.errors import DataError
+from bench.errors import DataError, StoreError
 from bench.evaluate import confusion
 from bench.prepare import Prepared
 from bench.specs import IGNORE, ClassSpec, DatasetSpec, Recipe, Sample
@@ -304,7 +304,7 @@ def test_a_data_set_that_loads_something_else_is_refused(
 @pytest.mark.parametrize("size", [(16, 16), (32, 20), (80, 61), (40, 30)])
 def test_resizing_is_antialiased_for_images_and_nearest_for_masks(size: tuple[int, int], raw: Path, home: Path) -> None:
     truth = lookalike.folder(raw, count=3, classes=4)
-    images, masks = prepare.prepare(str(raw), home).resized(Recipe(size=size))
+    images, masks, _ = prepare.prepare(str(raw), home).resized(Recipe(size=size))
     turned = size[::-1]
 
     assert ((3, *size, 3), np.uint8, (3, *size), np.uint8) == (images.shape, images.dtype, masks.shape, masks.dtype)
@@ -319,14 +319,79 @@ def test_resizing_is_done_once(raw: Path, home: Path, monkeypatch: pytest.Monkey
     lookalike.folder(raw)
     prepared = prepare.prepare(str(raw), home)
     first = prepared.resized(Recipe(size=(16, 20)))
-    monkeypatch.setattr(prepare, "resize", explode)
+    monkeypatch.setattr(derived, "_make", explode)
 
     np.testing.assert_array_equal(first[0], prepared.resized(Recipe(size=(16, 20)))[0])
 
 
+def test_without_native_pixels_the_raw_files_are_read_again(raw: Path, home: Path) -> None:
+    truth = lookalike.blood_cell(raw)
+    kept, bare = (prepare.prepare("blood_cell", home / str(native), raw, native=native) for native in (True, False))
+
+    check(bare, truth)
+    assert ["index.json"] == [path.name for path in bare.folder.iterdir()]
+    assert kept.index.hash == bare.index.hash
+    assert bare == prepare.open_prepared("blood_cell", home / "False")
+    for one, other in zip(kept.resized(Recipe(size=(16, 16))), bare.resized(Recipe(size=(16, 16))), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_generated_data_set_without_native_pixels_is_drawn_again(home: Path) -> None:
+    name = "smear[size=64,test=1,train=2,val=1]"
+    kept, bare = (prepare.prepare(name, home / str(native), native=native) for native in (True, False))
+
+    for one, other in zip(kept.index.entries, bare.index.entries, strict=True):
+        np.testing.assert_array_equal(kept.native(one)[0], bare.native(other)[0])
+
+
+@pytest.mark.parametrize("change", ["gone", "changed"])
+def test_raw_files_that_are_not_the_prepared_ones_are_not_scored(change: str, raw: Path, home: Path) -> None:
+    lookalike.blood_cell(raw)
+    prepare.prepare("blood_cell", home, raw, native=False)
+    path = next((raw / INNER / "test/original").iterdir())
+    path.unlink() if change == "gone" else os.utime(path, (1, 1))
+    prepared = prepare.open_prepared("blood_cell", home)
+    with pytest.raises(
+        DataError, match=r"native pixels of 'blood_cell' were not kept.* gone or changed\. .*bench data"
+    ):
+        prepared.native(prepared.index.entries[0])
+
+
+def test_native_pixels_can_be_dropped_and_taken_back_and_are_left_as_they_are_else(raw: Path, home: Path) -> None:
+    truth = lookalike.folder(raw)
+    for native, kept in ((None, True), (False, False), (None, False), (True, True), (None, True)):
+        prepared = prepare.prepare(str(raw), home, native=native)
+
+        assert kept == prepared.index.native == (prepared.folder / "pixels.bin").is_file()
+        check(prepared, truth)
+
+
+def test_a_zip_cannot_go_without_native_pixels(raw: Path, home: Path) -> None:
+    lookalike.blood_cell(raw)
+    with pytest.raises(DataError, match=r"raw\.zip is a zip, which cannot be read again.* Unpack it"):
+        prepare.prepare("blood_cell", home, lookalike.zipped(raw), native=False)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_full_disk_is_told_before_the_start(
+    native: bool, raw: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookalike.folder(raw, count=2)
+    said: list[str] = []
+    usage = shutil.disk_usage(raw)._replace(free=store.ROOM + 4 * 2 * 40 * 30 - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    if native:
+        with pytest.raises(StoreError, match="are needed to start"):
+            prepare.prepare(str(raw), home, native=native, say=said.append)
+        assert [] == list(home.iterdir())
+    else:
+        prepare.prepare(str(raw), home, native=native, say=said.append)
+        assert said[0].startswith("2 pairs need about 0.0 MB on ")
+
+
 def exported(name: str, home: Path, target: Path) -> tuple[Prepared, Prepared]:
     """A prepared data set, and what comes back after exporting it."""
-    assert len(prepare.open_prepared(name, home).index.entries) == prepare.export(name, home, target)
+    assert len(prepare.open_prepared(name, home).index.entries) == export.export(name, home, target)
     return prepare.open_prepared(name, home), prepare.prepare(str(target), home / "again")
 
 
@@ -357,7 +422,7 @@ def test_ignored_pixels_keep_their_value_in_an_export(
 ) -> None:
     mask = np.array([[0, 1], [IGNORE, 1]], np.uint8)
     custom(monkeypatch, 3, (np.zeros((2, 2, 3), np.uint8), mask))
-    prepare.export("custom", home, tmp_path / "out")
+    export.export("custom", home, tmp_path / "out")
     with Image.open(next((tmp_path / "out").glob("*/masks/s0.png"))) as stored:
         found = np.asarray(stored)
 
@@ -370,7 +435,7 @@ def test_an_export_overwrites_nothing(raw: Path, home: Path, tmp_path: Path) -> 
     (tmp_path / "file").write_text("mine")
     for target in (raw, tmp_path / "file"):
         with pytest.raises(DataError, match=r"is not an empty folder\. Give a folder that does not exist yet"):
-            prepare.export(str(raw), home, target)
+            export.export(str(raw), home, target)
 
     assert "mine" == (tmp_path / "file").read_text()
 

@@ -17,6 +17,7 @@ from bench import run
 from bench import study as studies
 from bench.errors import DataError, StoreError, StudyError
 from bench.specs import Budget, Place, Recipe, Record, Status, Tuning
+from bench.split import SPLIT_VERSION
 from bench.store import Store
 from tests import small
 
@@ -196,9 +197,9 @@ def test_a_second_run_into_the_same_folder_is_refused_while_the_first_one_writes
 
 
 def test_a_folder_gives_the_same_result_however_its_path_is_spelled(tmp_path: Path, data_home: Path, monkeypatch):
-    from bench import prepare
+    from bench import export
 
-    prepare.export(small.SMEAR, data_home, tmp_path / "cells")
+    export.export(small.SMEAR, data_home, tmp_path / "cells")
     monkeypatch.chdir(tmp_path)
     counts = set()
     for number, spelled in enumerate(("./cells", "cells/", str(tmp_path / "cells"))):
@@ -231,9 +232,9 @@ def test_a_split_without_foreground_is_refused_before_anything_runs(tmp_path: Pa
 
 
 def test_results_inside_the_folder_of_a_data_set_do_not_change_it(tmp_path: Path, data_home: Path, monkeypatch):
-    from bench import prepare
+    from bench import export
 
-    prepare.export("smear[size=64,test=6,train=12,val=4]", data_home, tmp_path / "cells")
+    export.export("smear[size=64,test=6,train=12,val=4]", data_home, tmp_path / "cells")
     monkeypatch.chdir(tmp_path / "cells")
     wanted = small.study(datasets=(".",))
     where = small.place(tmp_path / "cells", data_home)
@@ -424,3 +425,51 @@ def _wait_for(condition, seconds: float = 90) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [Recipe(size=(48, 32), fit="letterbox"), Recipe(size=(40, 40), fit="tile", overlap=8)],
+    ids=["letterbox", "tile"],
+)
+def test_every_fit_is_scored_at_native_size_on_every_pixel_once(recipe: Recipe, tmp_path: Path, data_home: Path):
+    wanted = small.study(name=recipe.fit, recipe=replace(recipe, batch=3, precision="fp32"))
+    where = small.place(tmp_path, data_home)
+    small.execute(wanted, where)
+    store = Store(where.results / recipe.fit)
+
+    assert {Status.OK} == {record.status for record in small.stored(wanted, where).values()}
+    for record in small.stored(wanted, where).values():
+        assert (64 * 64 * np.ones(4) == store.counts(record.cell)[1].sum(axis=(1, 2))).all()
+
+
+def test_images_are_brought_to_size_before_the_first_worker_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    where = small.place(tmp_path, tmp_path / "home")
+    found: list[str] = []
+
+    def look(*_: object, **__: object) -> list[object]:
+        found.extend(path.name for path in where.data_home.glob("*/*.npy"))
+        return []
+
+    monkeypatch.setattr(run.workers, "run", look)
+    small.execute(small.study(), where, workers=2)
+
+    assert ["images-32x32-resize.npy", "masks-32x32-resize.npy"] == sorted(found)
+
+
+def test_the_split_is_stored_beside_the_results(finished: Place):
+    from bench.prepare import open_prepared
+
+    prepared = open_prepared(small.SMEAR, finished.data_home)
+    stored = json.loads(Store(finished.results / "small").split(small.SMEAR, 0).read_text())
+
+    assert (SPLIT_VERSION, small.SMEAR, 0, 1) == tuple(stored[key] for key in ("version", "dataset", "fold", "folds"))
+    assert prepared.index.hash == stored["data"]
+    for name, group in prepared.split(0, 1).items():
+        assert sorted(prepared.index.entries[at].sample.id for at in group) == stored[name]
+
+
+def test_another_way_of_splitting_makes_stored_cells_stale(finished: Place, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run, "SPLIT_VERSION", SPLIT_VERSION + 1)
+
+    assert {run.Standing.STALE} == {one.standing for one in run.survey(small.study(), finished)}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from bench import catalog, prepare
+from bench import catalog, export, prepare
 from bench.datasets import smear_release
 from bench.errors import DataError
 from bench.specs import IGNORE, DatasetSpec, Sample
@@ -158,12 +158,12 @@ def test_loading_travels_to_other_processes_with_its_option(released: tuple[Path
 
 def test_an_export_has_the_boxes_and_one_from_a_zip_says_where_they_went(root: Path, tmp_path: Path) -> None:
     prepare.prepare("smear_release", tmp_path / "home", root)
-    assert 24 == prepare.export("smear_release", tmp_path / "home", tmp_path / "out")
+    assert 24 == export.export("smear_release", tmp_path / "home", tmp_path / "out")
     assert 24 == len(list((tmp_path / "out").glob("*/labels/*.json")))
 
     prepare.prepare("smear_release", tmp_path / "other", lookalike.zipped(root))
     with pytest.raises(DataError, match=r"is gone, and its boxes with it\. Prepare from the unpacked folder"):
-        prepare.export("smear_release", tmp_path / "other", tmp_path / "again")
+        export.export("smear_release", tmp_path / "other", tmp_path / "again")
 
 
 def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:

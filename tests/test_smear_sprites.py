@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from bench import catalog, cli, prepare
+from bench import catalog, cli, export, prepare
 from bench.datasets import _smear_compose as compose
 from bench.datasets import _smear_sprites as crops
 from bench.errors import DataError
@@ -373,7 +373,7 @@ def test_it_is_prepared_end_to_end_and_again_when_a_crop_changes(tmp_path: Path)
     sprites.save(first, 255 - np.array(Image.open(first)))
     changed = prepare.open_prepared(name, home)
     assert prepared.index.hash != changed.index.hash
-    assert 16 == prepare.export(name, home, tmp_path / "out")
+    assert 16 == export.export(name, home, tmp_path / "out")
     exported = json.loads((tmp_path / "out/val/labels/val-00000.json").read_text())
     assert boxes(*opened(root, train=8, val=4, test=4, size=96))[8] == list(exported.values())
     again = prepare.prepare(str(tmp_path / "out"), home)

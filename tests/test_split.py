@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.errors import DataError
 from bench.specs import Sample, Split
-from bench.split import assign
+from bench.split import assign, strata
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -116,8 +116,44 @@ def test_samples_without_a_split_train_where_others_have_one() -> None:
 def test_without_a_split_it_is_70_15_15() -> None:
     found = sizes(samples(1000))
 
-    assert (150, 128) == (found["test"], found["val"])  # 15% of the 850 that are left validate
-    assert 0.70 == pytest.approx(found["train"] / 1000, abs=0.03)
+    assert {"train": 700, "val": 150, "test": 150} == found
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected"),
+    [((0.8, 0.1, 0.1), (80, 10, 10)), ((0.5, 0.25, 0.25), (50, 25, 25)), ((0.2, 0.3, 0.5), (20, 30, 50))],
+)
+def test_the_ratios_are_an_option(ratios: tuple[float, float, float], expected: tuple[int, int, int]) -> None:
+    found = Counter(assign(samples(100), ratios=ratios).values())
+
+    assert expected == (found["train"], found["val"], found["test"])
+
+
+def test_the_ratios_do_not_touch_an_official_split() -> None:
+    given = samples(100, split="train") + samples(30, split="test", prefix="t")
+
+    assert assign(given) == assign(given, ratios=(0.2, 0.4, 0.4))
+
+
+def test_without_labels_every_class_gets_its_share_the_rarest_first() -> None:
+    given = samples(200)
+    present = {one.id: [1] + [2] * (at % 2 == 0) + [3] * (at % 10 == 0) for at, one in enumerate(given)}
+    for fold, folds in ((0, 1), (1, 5), (4, 5)):
+        assigned = assign(given, fold, folds, present=present)
+        tested = Counter(label for one in given if assigned[one.id] == "test" for label in present[one.id])
+        share = 0.15 if fold == 0 else 0.2
+
+        assert [share * count for count in (200, 100, 20)] == pytest.approx([tested[at] for at in (1, 2, 3)], abs=1)
+
+
+def test_a_source_is_of_the_kind_of_its_rarest_class_and_labels_go_before_classes() -> None:
+    given = samples(3, copies=2)
+    present = {"s0-0": [1], "s0-1": [2], "s1-0": [1], "s1-1": [1], "s2-0": [], "s2-1": []}
+
+    assert {"s0": "002", "s1": "001", "s2": "000"} == strata(given, present)
+    assert {"s0": "", "s1": "x", "s2": ""} == strata(
+        [replace(one, label="x" if one.source == "s1" else None) for one in given], present
+    )
 
 
 @pytest.mark.parametrize("labels", [2, 5, 10, 25])
@@ -131,7 +167,7 @@ def test_every_label_gets_its_share(labels: int) -> None:
 
 
 def test_labels_with_few_sources_each_still_give_their_share_together() -> None:
-    assert {"test": 4, "val": 4, "train": 22} == sizes(samples(30, labels=10))
+    assert {"test": 4, "val": 5, "train": 21} == sizes(samples(30, labels=10))
 
 
 def test_folds_are_of_equal_size_and_ignore_the_official_split() -> None:

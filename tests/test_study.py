@@ -27,7 +27,18 @@ EVERYTHING = Study(
     baselines=(),
     seeds=3,
     folds=5,
-    recipe=Recipe(size=(64, 96), batch=2, augment="none", optimiser="sgd", clip=0.5, patience=4, warmup=0.0),
+    recipe=Recipe(
+        size=(64, 96),
+        batch=2,
+        augment="none",
+        optimiser="sgd",
+        clip=0.5,
+        patience=4,
+        warmup=0.0,
+        fit="tile",
+        overlap=40,
+    ),
+    ratios=(0.5, 0.25, 0.25),
     tuning=Tuning(lr_range=(1e-5, 0.1), trials=1, stop=False, grace=1),
     budget=Budget(epochs=3, seconds=12.5),
 )
@@ -109,6 +120,11 @@ def test_a_file_that_is_not_text_is_an_error(tmp_path: Path) -> None:
         ("[recipe]\nsize = 8", ["recipe.size is 8"]),
         ("[recipe]\nsize = [64, 96, 3]", ["recipe.size"]),
         ("[recipe]\nsize = 'large'", ["recipe.size"]),
+        ("[recipe]\nfit = 'crop'", ["recipe.fit", "'resize', 'letterbox' or 'tile'"]),
+        ("[recipe]\noverlap = 9", ["recipe.overlap is 9", "must be 0 unless fit is tile"]),
+        ("ratios = [0.5, 0.5]", ["ratios"]),
+        ("ratios = [0.5, 0.25, 0.2]", ["ratios is [0.5, 0.25, 0.2]", "add up to 1"]),
+        ("ratios = [1.2, -0.4, 0.2]", ["ratios is", "above 0"]),
         ("[recipe]\noptimiser = 'adma'", ["recipe.optimiser", "'adamw', 'adam' or 'sgd'"]),
     ],
 )
@@ -132,6 +148,8 @@ def test_the_ends_of_a_range_are_allowed_and_nothing_beyond(name: str, end: int)
 
     def check(value: float) -> Study:
         values: dict[str, Any] = {"name": "x"}
+        if key == "overlap":
+            values["recipe"] = {"fit": "tile", "size": 8192}
         (values.setdefault(table, {}) if table else values)[key] = [value, value] if pair else value
         return study.parse(values, where="here")
 
@@ -177,7 +195,7 @@ def test_options_take_the_place_of_values_and_split_outside_brackets() -> None:
         {
             "datasets": ["smear[train=4,test=2],lisc", "pbc"],
             "losses": "ce",
-            "size": "32x48",
+            "size": "48x64",
             "lr_range": "1e-4:1e-2",
             "epochs": 7,
             "seeds": 0,
@@ -186,7 +204,7 @@ def test_options_take_the_place_of_values_and_split_outside_brackets() -> None:
     )
 
     assert ("smear[train=4,test=2]", "lisc", "pbc") == changed.datasets
-    assert (("ce",), (32, 48), (1e-4, 1e-2), 7, 0) == (
+    assert (("ce",), (48, 64), (1e-4, 1e-2), 7, 0) == (
         changed.losses,
         changed.recipe.size,
         changed.tuning.lr_range,
@@ -195,6 +213,12 @@ def test_options_take_the_place_of_values_and_split_outside_brackets() -> None:
     )
     assert EVERYTHING.recipe == replace(changed.recipe, size=EVERYTHING.recipe.size)
     assert EVERYTHING.architectures == changed.architectures
+
+
+def test_another_fit_than_tile_leaves_no_overlap() -> None:
+    changed = study.override(EVERYTHING, {"fit": "letterbox"}).recipe
+
+    assert ("letterbox", 0) == (changed.fit, changed.overlap)
 
 
 def test_no_options_change_nothing() -> None:
@@ -215,6 +239,8 @@ def test_no_options_change_nothing() -> None:
         ({"lr_range": "nan:1"}, "must lie between"),
         ({"trials": 0}, "tuning.trials is 0"),
         ({"datasets": [" , "]}, "datasets is empty"),
+        ({"fit": "crop"}, "recipe.fit is 'crop', it must be one of resize, letterbox, tile"),
+        ({"size": "32"}, "recipe.overlap is 40, it must be less than the size, 32"),
     ],
 )
 def test_an_option_out_of_range_is_refused(changes: dict[str, object], message: str) -> None:
