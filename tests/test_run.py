@@ -470,6 +470,8 @@ def test_the_split_is_stored_beside_the_results(finished: Place):
 
 
 def test_another_way_of_splitting_makes_stored_cells_stale(finished: Place, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(run, "SPLIT_VERSION", SPLIT_VERSION + 1)
+    from bench import prepare
+
+    monkeypatch.setattr(prepare, "SPLIT_VERSION", SPLIT_VERSION + 1)
 
     assert {run.Standing.STALE} == {one.standing for one in run.survey(small.study(), finished)}
