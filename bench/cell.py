@@ -10,8 +10,6 @@ import datetime
 import hashlib
 import io
 import json
-import os
-import platform
 import sys
 import time
 import traceback
@@ -26,11 +24,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-import bench
 from bench import catalog, evaluate, losses, plan, train, tune
 from bench.baselines import BASELINES
 from bench.data import Resident, resident
-from bench.errors import DataError, DiskFull, StudyError
+from bench.device import environment, peak_memory, reset_peak, resolve_device, resolve_precision
+from bench.errors import DataError, DiskFull
 from bench.fit import resize
 from bench.prepare import Prepared, reopen
 from bench.specs import Cell, Epoch, Failure, Place, Record, Split, Status, Study, Trial, TrialStatus
@@ -100,7 +98,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     emit(Event(kind="started", cell=cell))
     device = resolve_device(job.device)
     torch.set_num_threads(job.threads)
-    _reset_peak(device)
+    reset_peak(device)
     prepared = reopen(cell.dataset, job.place.data_home)
     positions = prepared.split(cell.fold, job.study.folds, job.study.ratios)
     precision = resolve_precision(job.study.recipe.precision, device)
@@ -127,7 +125,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
         status = Status.OUT_OF_MEMORY if isinstance(error, (MemoryError, torch.OutOfMemoryError)) else Status.FAILED
         state.record = replace(state.record, status=status, error=failure)
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    record = replace(state.record, finished=finished, peak_memory_mb=_peak_memory(device))
+    record = replace(state.record, finished=finished, peak_memory_mb=peak_memory(device))
     if log:
         write_bytes(job.store.cell(cell) / "log.txt", log.encode())
     job.store.write(record)
@@ -288,44 +286,6 @@ def seed_of(cell: Cell) -> int:
     return int.from_bytes(hashlib.sha256(named.key.encode()).digest()[:4])
 
 
-def resolve_device(name: str) -> torch.device:
-    """The device behind auto, cpu, cuda or cuda:i.
-
-    Raises:
-        StudyError: If there is no such device on this machine.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind == "cuda":
-        found = torch.cuda.device_count()
-        if int(index or 0) >= found:
-            raise StudyError(f"The device {name} is not here: torch sees {found} CUDA devices. Use --device auto.")
-        torch.cuda.set_device(int(index or 0))
-    return torch.device(name)
-
-
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """What networks compute in: bf16 by wish, or by itself where the hardware multiplies it natively."""
-    if name == "auto":
-        native = torch.cuda.get_device_capability(device) >= (8, 0) if device.type == "cuda" else _cpu_has_bf16()
-        return torch.bfloat16 if native else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
-
-
-def environment(device: torch.device, precision: torch.dtype, threads: int) -> dict[str, str]:
-    """What the numbers were made on; shown in the report, no part of the fingerprint."""
-    return {
-        "bench": bench.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
-        "threads": str(threads),
-        "precision": str(precision).removeprefix("torch."),
-    }
-
-
 def save(path: Path, fitted: train.Fit) -> None:
     """A training as one safetensors file: weights, and its curve in the header."""
     history = [asdict(epoch) for epoch in fitted.history]
@@ -379,34 +339,3 @@ def _keep(state: _Bench, fitted: train.Fit) -> None:
     table.writeheader()
     table.writerows(asdict(epoch) for epoch in fitted.history)
     write_bytes(folder / "history.csv", text.getvalue().encode())
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether this processor multiplies bf16 itself; where it does not, bf16 is slower than fp32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _reset_peak(device: torch.device) -> None:
-    """Start measuring the peak of a cell; a kernel that does not allow it leaves the peak of the process."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        try:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        except OSError:
-            return
-
-
-def _peak_memory(device: torch.device) -> float | None:
-    """Peak resident memory of this process, or allocated on the device [MiB]; None where it cannot be told."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        status = Path(f"/proc/{os.getpid()}/status").read_text(encoding="ascii")
-    except OSError:
-        return None
-    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)

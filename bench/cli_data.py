@@ -116,6 +116,9 @@ def _show_classes(prepared: Prepared) -> None:
         ],
         title=f"{prepared.index.title}: {sizes['train']} train, {sizes['val']} val, {sizes['test']} test",
     )
+    if doubtful := sum(entry.doubtful for entry in prepared.index.entries):
+        share = doubtful / sum(height * width for height, width in prepared.sizes)
+        say(f"{share:.2%} of the mask pixels are between the classes (as JPEG leaves them) and went to the nearest.")
 
 
 def _recipe(size: str | None, fit: str | None) -> Recipe | None:

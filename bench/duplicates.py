@@ -27,10 +27,15 @@ FLAT = 1.0  # grey levels of standard deviation below which a picture shows noth
 
 
 def fingerprint(image: np.ndarray) -> np.ndarray | None:
-    """The signs of the low frequencies of an image uint8 (H, W, 3), bool (16, 16); None when it shows nothing."""
+    """The signs of the low frequencies of an image uint8 (H, W, 3), bool (16, 16).
+
+    None when it shows nothing, or is too small to have that many frequencies.
+    """
     from PIL import Image
     from scipy.fft import dctn
 
+    if min(image.shape[:2]) < 2 * EDGE:
+        return None
     small = Image.fromarray(image).resize((2 * EDGE, 2 * EDGE), Image.Resampling.BOX).convert("L")
     grey = np.asarray(small, np.float64)
     if grey.std() < FLAT:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from bench import catalog, derived, losses, plan
-from bench.cell import Job, resolve_device, resolve_precision
+from bench.cell import Job
+from bench.device import resolve_device, resolve_precision
 from bench.prepare import Prepared
 from bench.specs import Cell
 from bench.train import forward

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
 import json
@@ -20,27 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import archive, catalog, derived, duplicates, names, plan, pool
+from bench import archive, catalog, decode, derived, duplicates, names, plan, pool
+from bench.decode import Entry
 from bench.errors import DataError
-from bench.specs import IGNORE, ClassSpec, DataCard, DatasetSpec, Recipe, Sample, Split
+from bench.specs import ClassSpec, DataCard, DatasetSpec, Recipe, Sample, Split
 from bench.split import RATIOS, SPLIT_VERSION, assign
 from bench.store import ROOM, check_room, escape, write_bytes, writing
 
 SCHEMA = 1
 Progress = derived.Progress
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One prepared sample: what it is, and where its pixels lie in pixels.bin."""
-
-    sample: Sample
-    height: int
-    width: int
-    offset: int
-    hash: str  # sha256 of image and mask bytes
-    pixels: tuple[int, ...]  # of each class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,12 +256,15 @@ def _write(
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".prepare-"))
     try:
         target = temporary / "pixels.bin" if blank.native else None
-        work = functools.partial(_decode, spec.load, len(spec.classes), target)
-        decoded: list[tuple[Entry, np.ndarray | None]] = []
+        work = functools.partial(decode.attempt, spec.load, spec.doubtful, len(spec.classes), target)
+        decoded: list[decode.Decoded] = []
+        wrong: list[tuple[Sample, DataError]] = []
         with writing(temporary):
-            for pair in pool.each(work, samples):
-                decoded.append(pair)
-                progress(len(decoded), len(samples))
+            for sample, outcome in zip(samples, pool.each(work, samples), strict=True):
+                wrong += [(sample, outcome)] if isinstance(outcome, DataError) else []
+                decoded += [] if isinstance(outcome, DataError) else [outcome]
+                progress(len(decoded) + len(wrong), len(samples))
+        _refuse(wrong, len(samples))
         prints, exact = [signs for _, signs in decoded], [entry.hash for entry, _ in decoded]
         known = duplicates.sourced(samples, prints, exact, say)
         entries = [replace(entry, sample=sample) for (entry, _), sample in zip(decoded, known, strict=True)]
@@ -285,6 +276,15 @@ def _write(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Prepared(folder, index)
+
+
+def _refuse(wrong: Sequence[tuple[Sample, DataError]], of: int) -> None:
+    """Raise the first of the errors, for all files that are wrong."""
+    if len(wrong) == 1:
+        raise wrong[0][1]
+    if wrong:
+        files = tuple(file for sample, error in wrong for file in error.files or (sample.image,))
+        raise DataError(f"{wrong[0][1]} {len(wrong)} of {of} pairs are wrong.", files)
 
 
 def _sizes(spec: DatasetSpec, samples: Sequence[Sample]) -> list[tuple[int, int]]:
@@ -302,48 +302,6 @@ def _sizes(spec: DatasetSpec, samples: Sequence[Sample]) -> list[tuple[int, int]
         with failures, Image.open(sample.image) as image:
             sizes.append((image.height, image.width))
     return sizes
-
-
-def _decode(
-    load: Callable[[Sample], tuple[np.ndarray, np.ndarray]], classes: int, target: Path | None, sample: Sample
-) -> tuple[Entry, np.ndarray | None]:
-    """Decode one pair and append it to the file; runs in a process of its own, so that no pixels travel between them.
-
-    Appending is one write, after which the position of the file says where it ended, whoever else appends.
-
-    Returns:
-        The entry, and the fingerprint of the image when nobody knows its source.
-    """
-    image, mask = load(sample)
-    counts = _checked(sample, image, mask, classes)
-    pixels = np.concatenate([image.reshape(-1), mask.reshape(-1)]).data
-    offset = 0
-    if target is not None:
-        with target.open("ab", buffering=0) as file:
-            if file.write(pixels) != pixels.nbytes:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            offset = file.tell() - pixels.nbytes
-    digest = hashlib.sha256(pixels).hexdigest()
-    height, width = mask.shape
-    entry = Entry(sample=sample, height=height, width=width, offset=offset, hash=digest, pixels=counts)
-    return entry, None if sample.source else duplicates.fingerprint(image)
-
-
-def _checked(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int) -> tuple[int, ...]:
-    """The pixels of every class, if image and mask are what a data set may load."""
-    if image.dtype != np.uint8 or mask.dtype != np.uint8 or mask.ndim != 2 or image.shape != (*mask.shape, 3):
-        raise DataError(
-            f"{sample.image} was loaded as {image.dtype} {image.shape} with a mask {mask.dtype} {mask.shape}; it must "
-            "be uint8 (H, W, 3) with uint8 (H, W). Mend `load` of the data set."
-        )
-    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
-    strange = np.flatnonzero(counts[classes:IGNORE])
-    if strange.size:
-        raise DataError(
-            f"{sample.mask} holds the class {classes + int(strange[0])}; allowed are 0 to {classes - 1}, and {IGNORE} "
-            "to ignore a pixel. Mend the file, or its reader."
-        )
-    return tuple(counts[:classes].tolist())
 
 
 def _view(path: Path, entry: Entry) -> tuple[np.ndarray, np.ndarray]:

@@ -282,7 +282,7 @@ def check_device(name: str) -> None:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise StudyError(f"There is no device {name!r}. Allowed: auto, cpu, cuda, cuda:0, cuda:1, ..")
     if name.startswith("cuda"):
-        from bench.cell import resolve_device
+        from bench.device import resolve_device
 
         resolve_device(name)
 

@@ -64,6 +64,8 @@ class DatasetSpec:
         classes: Class 0 is the background; a mask holds indices into this tuple, or IGNORE.
         read: `read(root, **options)` lists the samples; raises DataError on a malformed archive.
         load: `load(sample)` gives (image uint8 (H, W, 3) RGB, mask uint8 (H, W)).
+        doubtful: `doubtful(sample)` counts mask pixels that had to be decided, because a JPEG blurred them or no class
+            has their colour; None where masks are exact.
         objects: `objects(sample)` lists the annotated objects of a sample, where they are known; JSON-able.
         generated: True when no files are needed: `read` then ignores `root`.
         options: The options of the data set, with their defaults.
@@ -81,6 +83,7 @@ class DatasetSpec:
     licence: str
     citation: str
     homepage: str
+    doubtful: Callable[[Sample], int] | None = None
     objects: Callable[[Sample], list[dict[str, Any]]] | None = None
     generated: bool = False
     options: Mapping[str, Option] = field(default_factory=dict[str, Option])

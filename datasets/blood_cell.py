@@ -74,8 +74,9 @@ def configure(**options: Option) -> DatasetSpec:
 
 
 def doubtful(sample: Sample) -> int:
-    """How many mask pixels the threshold decided: neither nearly black nor nearly white, as JPEG leaves them."""
-    return ambiguous(read_grey(Path(sample.mask)))
+    """How many mask pixels the threshold decided: neither nearly black nor nearly white; 0 where it is no JPEG."""
+    path = Path(sample.mask)
+    return ambiguous(read_grey(path)) if path.suffix.lower() in (".jpg", ".jpeg") else 0
 
 
 def _kaggle(base: Path, skip_unpaired: bool) -> list[Sample]:
@@ -101,6 +102,7 @@ SPEC = DatasetSpec(
     classes=(ClassSpec(name="background", colour=(0, 0, 0)), ClassSpec(name="cell", colour=(220, 60, 60))),
     read=read,
     load=load,
+    doubtful=doubtful,
     configure=configure,
     licence="MIT as stated by the archive; the photographs are BBBC041, listed elsewhere as CC BY-NC-SA 3.0",
     citation="Depto et al. 2021, Tissue and Cell 69:101653, doi:10.1016/j.tice.2021.101653",

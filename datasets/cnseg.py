@@ -168,6 +168,7 @@ SPEC = DatasetSpec(
     classes=(ClassSpec(name="background", colour=(0, 0, 0)), ClassSpec(name="nucleus", colour=(90, 200, 90))),
     read=read,
     load=load,
+    doubtful=doubtful,
     licence="Not stated by the archive",
     citation="Zhao et al. 2023, Comput. Methods Programs Biomed. 241:107732, doi:10.1016/j.cmpb.2023.107732",
     homepage="https://www.kaggle.com/datasets/zhaojing0522/cervical-nucleus-segmentation",

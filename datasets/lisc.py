@@ -230,4 +230,5 @@ SPEC = DatasetSpec(
     homepage="https://users.cecs.anu.edu.au/~hrezatofighi/Data/Leukocyte%20Data.htm",
     options={"classes": "types", "mixt": False, "skip_unpaired": False},
     configure=configure,
+    doubtful=doubtful,
 )

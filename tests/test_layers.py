@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
-NEEDS_TORCH = {"augment", "cell", "data", "estimate", "evaluate", "train", "tune"}
+NEEDS_TORCH = {"augment", "cell", "data", "device", "estimate", "evaluate", "train", "tune"}
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
@@ -19,12 +19,14 @@ LAYERS = [
     {"names"},
     {"catalog", "datasets", "architectures"},
     {"metrics", "losses", "plan", "study", "split", "baselines", "presets", "fit", "duplicates"},
+    {"decode"},
     {"augment"},
     {"store", "statistics", "workers", "pool"},
     {"archive", "leaderboard", "derived"},
     {"prepare", "figures", "svg", "pictures"},
     {"card", "data", "listing", "problems", "report", "export"},
     {"contact"},
+    {"device"},
     {"train"},
     {"tune", "evaluate"},
     {"cell"},
