@@ -24,11 +24,19 @@ Kind = Literal["datasets", "architectures"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One drop-in file: its name on the axis, its one-line description, and where it lies."""
+    """One drop-in file: its name on the axis, and where it lies."""
 
     name: str
-    summary: str
     path: Path
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring, read without importing it."""
+        try:
+            docstring = ast.get_docstring(ast.parse(self.path.read_bytes()))
+        except (SyntaxError, ValueError) as error:
+            return f"cannot be read: {error}"
+        return (docstring or "no description").splitlines()[0]
 
 
 def folders(kind: Kind) -> list[Path]:
@@ -57,7 +65,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
             if path.stem in found:
                 first = found[path.stem].path
                 raise NameUnknown(f"Two files define {kind[:-1]} {path.stem!r}: {first} and {path}. Rename one.")
-            found[path.stem] = Entry(name=path.stem, summary=_summary(path), path=path)
+            found[path.stem] = Entry(name=path.stem, path=path)
     return {name: found[name] for name in sorted(found) if not name.startswith("_")}
 
 
@@ -173,11 +181,3 @@ def _load(kind: Kind, stem: str) -> object:
             f"{found[stem].path} cannot be imported: {type(error).__name__}: {error}. Mend the file."
         ) from error
     return getattr(module, "SPEC", None)
-
-
-def _summary(path: Path) -> str:
-    try:
-        docstring = ast.get_docstring(ast.parse(path.read_bytes()))
-    except (SyntaxError, ValueError) as error:
-        return f"cannot be read: {error}"
-    return (docstring or "no description").splitlines()[0]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 
-def table(rows: list[dict[str, object]], title: str) -> Table:
-    """A table of rows that share their keys; None is a dash, and numbers keep three digits."""
-    result = Table(
-        title=_safe(title), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
-    )
+def table(rows: list[dict[str, object]], title: str) -> Group:
+    """A title, whole however narrow its table, and rows that share their keys; None is a dash."""
+    result = Table(box=None, pad_edge=False, header_style="dim")
     for column in rows[0] if rows else ["(none)"]:
         result.add_column(column, overflow="fold")
     for row in rows:
         result.add_row(*(_text(value) for value in row.values()))
-    return result
+    return Group(f"[bold]{_safe(title)}[/bold]", result)
 
 
 def _text(value: object) -> str:

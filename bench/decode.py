@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,21 +57,22 @@ def decode(
     """
     image, mask = load(sample)
     counts = _checked(sample, image, mask, classes)
-    pixels = np.concatenate([image.reshape(-1), mask.reshape(-1)]).data
-    offset = 0
+    parts = [np.ascontiguousarray(image), np.ascontiguousarray(mask)]
+    size, offset = sum(part.nbytes for part in parts), 0
     if target is not None:
         with target.open("ab", buffering=0) as file:
-            if file.write(pixels) != pixels.nbytes:
+            if os.writev(file.fileno(), [part.data for part in parts]) != size:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            offset = file.tell() - pixels.nbytes
-    digest = hashlib.sha256(pixels).hexdigest()
+            offset = os.lseek(file.fileno(), 0, os.SEEK_CUR) - size
+    digest = hashlib.sha256(parts[0].data)
+    digest.update(parts[1].data)
     height, width = mask.shape
     entry = Entry(
         sample=sample,
         height=height,
         width=width,
         offset=offset,
-        hash=digest,
+        hash=digest.hexdigest(),
         pixels=counts,
         doubtful=0 if doubtful is None else doubtful(sample),
     )
@@ -84,11 +86,11 @@ def _checked(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int) 
             f"{sample.image} was loaded as {image.dtype} {image.shape} with a mask {mask.dtype} {mask.shape}; it must "
             "be uint8 (H, W, 3) with uint8 (H, W). Mend `load` of the data set."
         )
-    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
-    strange = np.flatnonzero(counts[classes:IGNORE])
-    if strange.size:
+    counts = tuple(int(np.count_nonzero(mask == label)) for label in range(classes))
+    if sum(counts) + np.count_nonzero(mask == IGNORE) != mask.size:
+        strange = np.setdiff1d(mask, [*range(classes), IGNORE])
         raise DataError(
-            f"{sample.mask} holds the class {classes + int(strange[0])}; allowed are 0 to {classes - 1}, and {IGNORE} "
+            f"{sample.mask} holds the class {int(strange[0])}; allowed are 0 to {classes - 1}, and {IGNORE} "
             "to ignore a pixel. Mend the file, or its reader."
         )
-    return tuple(counts[:classes].tolist())
+    return counts
