@@ -216,11 +216,10 @@ def test_a_split_without_foreground_is_refused_before_anything_runs(tmp_path: Pa
     import numpy as np
     from PIL import Image
 
+    generator = np.random.default_rng(0)
     for number in range(10):
-        for kind, mask in (
-            ("images", np.zeros((8, 8), np.uint8)),
-            ("masks", np.eye(8, dtype=np.uint8) * (number == 0)),
-        ):
+        noise = generator.integers(0, 256, (8, 8), dtype=np.uint8)
+        for kind, mask in (("images", noise), ("masks", np.eye(8, dtype=np.uint8) * (number == 0))):
             (tmp_path / "cells" / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask).save(tmp_path / "cells" / kind / f"{number}.png")
     wanted = small.study(datasets=(str(tmp_path / "cells"),))
