@@ -14,7 +14,9 @@ STEMS = st.from_regex(r"[a-z][a-z0-9_+-]{0,8}", fullmatch=True)
 TEXTS = st.from_regex(r"[a-z][a-z0-9_.-]{0,6}(\[[a-z]=[0-9](,[a-z]=1)?\])?", fullmatch=True).filter(
     lambda text: text not in ("true", "false", "nan", "inf", "infinity")
 )
-OPTIONS = st.dictionaries(STEMS, st.integers() | st.booleans() | st.floats(allow_nan=False) | TEXTS, max_size=4)
+OPTIONS = st.dictionaries(
+    STEMS, st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS, max_size=4
+)
 
 
 @given(STEMS, OPTIONS)
