@@ -7,7 +7,12 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 os.environ["BENCH_PATH"] = str(Path(__file__).parent / "catalog")
 os.environ.pop("BENCH_DATA", None)
 
+import hypothesis
 import pytest
+
+# The same examples on every run, and no clock: a slow machine fails nothing.
+hypothesis.settings.register_profile("bench", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("bench")
 
 
 @pytest.fixture(scope="session")
