@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import hashlib
 import importlib
 import os
@@ -33,10 +34,16 @@ class Entry:
     def summary(self) -> str:
         """The first line of its docstring, read without importing it."""
         try:
-            docstring = ast.get_docstring(ast.parse(self.path.read_bytes()))
+            docstring = ast.get_docstring(parsed(self.path))
         except (SyntaxError, ValueError) as error:
             return f"cannot be read: {error}"
         return (docstring or "no description").splitlines()[0]
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """A drop-in file as its syntax tree, read once; raises SyntaxError or ValueError."""
+    return ast.parse(path.read_bytes())
 
 
 def folders(kind: Kind) -> list[Path]:

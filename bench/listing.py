@@ -130,11 +130,12 @@ def _studies() -> Rows:
 def _options(path: Path) -> str:
     """The options of a drop-in file, read from the call that makes its SPEC; nothing is imported."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = catalog.parsed(path)
     except (SyntaxError, ValueError):
         return "(cannot be read)"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "options":
+    calls = [line.value for line in tree.body if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call)]
+    for node in (keyword for call in calls for keyword in call.keywords):
+        if node.arg == "options":
             pairs = zip(node.value.keys, node.value.values, strict=True) if isinstance(node.value, ast.Dict) else []
             shown = [f"{ast.literal_eval(key)}={ast.literal_eval(value)}" if key else ".." for key, value in pairs]
             return ", ".join(shown)

@@ -56,7 +56,9 @@ def by_stem(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, Pat
             raise DataError(f"{files[path.stem]} and {path} have the same stem. Rename or remove one of them.")
         files[path.stem] = path
     if not files:
-        raise DataError(f"The folder {folder} holds no images. It must hold files of type {', '.join(suffixes)}.")
+        raise DataError(
+            f"The folder {folder} holds none of its files. It must hold files of type {', '.join(suffixes)}."
+        )
     return files
 
 

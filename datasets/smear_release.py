@@ -27,7 +27,7 @@ import numpy as np
 from bench.errors import DataError
 from bench.specs import IGNORE, DatasetSpec, Option, Sample, Split
 
-from ._files import SUFFIXES, check_sizes, read_rgb
+from ._files import SUFFIXES, by_stem, check_sizes, read_rgb
 from ._smear_classes import CLASSES, PARTIAL, PARTIAL_INDEX, check_partial, index_of
 
 LAYOUT = "images/, segments/ and labels/, or train/images/, train/segments/ and so on"
@@ -131,8 +131,8 @@ def _bases(root: Path) -> list[Path]:
 
 def _samples(base: Path, split: Split | None) -> list[Sample]:
     """The pictures below one folder, sorted by stem; the folder's split wins over that of a name."""
-    images, segments = _listed(base / "images", SUFFIXES), _listed(base / "segments", SUFFIXES)
-    labels = _listed(base / "labels", (".json",)) if (base / "labels").is_dir() else None
+    images, segments = by_stem(base / "images", SUFFIXES), by_stem(base / "segments", SUFFIXES)
+    labels = by_stem(base / "labels", (".json",)) if (base / "labels").is_dir() else None
     samples = []
     for stem, image in images.items():
         tokens = stem.split("_")
@@ -153,20 +153,6 @@ def _samples(base: Path, split: Split | None) -> list[Sample]:
         alone = next(iter(segments.values()))
         raise DataError(f"{alone} has no picture in {base / 'images'}. Put it there, or remove the segment.")
     return samples
-
-
-def _listed(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Files of some types by stem, sorted."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        if path.stem in files:
-            raise DataError(f"{files[path.stem]} and {path} have the same stem. Rename or remove one of them.")
-        files[path.stem] = path
-    if not files:
-        raise DataError(f"The folder {folder} is empty. It must hold files of type {', '.join(suffixes)}.")
-    return files
 
 
 def _labels(sample: Sample) -> list[tuple[int, dict[str, Any]]]:

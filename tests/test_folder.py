@@ -209,7 +209,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no images": (lambda raw: shutil.rmtree(raw / "images"), r"has no images/ .*Make it so"),
     "empty folder": (
         lambda raw: [path.unlink() for path in (raw / "images").iterdir()],
-        r"images holds no images\. It must",
+        r"images holds none of its files\. It must",
     ),
     "image without mask": (
         lambda raw: (raw / "masks/cell3.png").unlink(),

@@ -196,7 +196,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: shutil.copy(first(root / "images"), first(root / "images").with_suffix(".png")),
         "have the same stem",
     ),
-    "no pictures": (lambda root: [path.unlink() for path in (root / "images").iterdir()], "images is empty"),
+    "no pictures": (
+        lambda root: [path.unlink() for path in (root / "images").iterdir()],
+        "images holds none of its files",
+    ),
     "cut off": (lambda root: first(root / "images").write_bytes(b"BM123"), "cannot be read as an image"),
     "other size": (
         lambda root: sprites.save(first(root / "segments"), np.zeros((100, 224, 3), np.uint8)),
