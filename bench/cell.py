@@ -39,10 +39,13 @@ from bench.store import Store, write_arrays, write_bytes, writing
 class Event:
     """What a running cell tells about itself."""
 
-    kind: Literal["started", "epoch", "finished"]
+    kind: Literal["started", "phase", "epoch", "finished", "busy"]
+    """`phase`: a sign of life between epochs; `busy`: another run is at this cell, ask again later."""
     cell: Cell
+    phase: str | None = None
     trial: int | None = None  # None outside the tuning
     epoch: Epoch | None = None
+    images_s: float | None = None  # throughput of the epoch's training [images/s]
     record: Record | None = None
 
 
@@ -57,6 +60,7 @@ class Job:
     place: Place
     device: str
     threads: int
+    checkpoint_s: float = 60.0  # a training that goes on longer leaves a checkpoint every so often [s]
 
     @property
     def store(self) -> Store:
@@ -82,6 +86,7 @@ class _Bench:
     def timed(self, phase: str) -> Generator[None]:
         """Note the phase, for the error message, and its wall time, for the record."""
         self.phase = phase
+        self.emit(Event(kind="phase", cell=self.cell, phase=phase))
         began = time.perf_counter()
         try:
             yield

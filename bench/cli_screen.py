@@ -86,7 +86,9 @@ class Live:
 
     def tell(self, event: Event) -> None:
         """Take up what a cell tells about itself."""
-        {"started": self._started, "epoch": self._epoch, "finished": self._finished}[event.kind](event)
+        tellers = {"started": self._started, "epoch": self._epoch, "finished": self._finished}
+        if event.kind in tellers:
+            tellers[event.kind](event)
 
     def _started(self, event: Event) -> None:
         if event.cell.loss is not None:

@@ -124,11 +124,16 @@ class Recipe:
         augment: A preset of `bench.presets.PRESETS`.
         optimiser: adamw, adam or sgd (momentum 0.9).
         weight_decay: Shrinking of the weights per step, relative to the rate.
-        schedule: cosine (to 1% of the rate), or constant; both after the warm-up.
+        schedule: What becomes of the rate after the warm-up: cosine (down to 1% of it), constant, step (times `decay`
+            every `decay_epochs`), or plateau (times `decay` after `decay_epochs` without a better validation score).
+        decay: What step and plateau multiply the rate with, above 0 and below 1.
+        decay_epochs: Epochs, for step and plateau.
         warmup: Share of all steps in which the rate rises linearly, 0 to 0.5.
-        clip: Largest norm of the gradient; 0 for no clipping.
+        clip: Largest gradient; 0 for no clipping.
+        clip_by: What `clip` is of: the norm of the whole gradient, or the value of each of its elements.
         patience: Epochs without a better validation score before training ends; None for never.
-        precision: auto (bf16 where the device computes in it, else fp32), bf16 or fp32.
+        precision: auto (bf16 or fp32, whichever is faster on the device), bf16 or fp32.
+        deterministic: True runs in a way that repeats to the last bit on the same machine: nothing is chosen by timing.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
@@ -140,11 +145,15 @@ class Recipe:
     augment: str = "light"
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: float = 1e-4
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "step", "plateau"] = "cosine"
+    decay: float = 0.5
+    decay_epochs: int = 5
     warmup: float = 0.1
     clip: float = 1.0
+    clip_by: Literal["norm", "value"] = "norm"
     patience: int | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    deterministic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +165,8 @@ class Tuning:
         trials: How many rates are tried; 1 tries the geometric middle of the range, untuned.
         stop: False lets every trial run to its end, however hopeless.
         grace: Epochs every trial gets before it can be stopped.
+        weight_decay_range: Searched together with the rate, on a logarithmic scale; None keeps the recipe's.
+        batches: Batch sizes searched together with the rate; empty keeps the recipe's.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
@@ -164,6 +175,8 @@ class Tuning:
     trials: int = 6
     stop: bool = True
     grace: int = 3
+    weight_decay_range: tuple[float, float] | None = None
+    batches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +251,7 @@ class Status(StrEnum):
     OK = "ok"
     """Trained and scored. Final."""
     DIVERGED = "diverged"
-    """Every rate that was tried ended in a loss that is not a number. Final."""
+    """Every rate that was tried ended in a loss that is not a number, or in a network that sees one class only. Final."""
     FAILED = "failed"
     """An error was raised; `--retry-failed` runs it again."""
     OUT_OF_MEMORY = "out_of_memory"
@@ -260,7 +273,9 @@ class TrialStatus(StrEnum):
     STOPPED = "stopped"
     """Stopped early because earlier trials did better at the same epoch; its value is the one it had reached."""
     DIVERGED = "diverged"
-    """The loss was not a number; counted as the worst value, 0."""
+    """The loss was not a number, or ran away; counted as the worst value, 0."""
+    COLLAPSED = "collapsed"
+    """Ran its whole budget, and calls every validation pixel the same class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +298,49 @@ class Trial:
     status: TrialStatus
     epochs: int
     seconds: float
+    weight_decay: float | None = None  # None where it is the recipe's
+    batch: int | None = None  # likewise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How a network is run on a device.
+
+    Attributes:
+        precision: What its layers compute in.
+        layout: How images lie in memory.
+        mode: eager, graphs (CUDA graphs, captured once and replayed) or compiled (torch.compile).
+        micro_batch: Images at once; below the batch of the recipe when more do not fit, gradients are then summed up.
+        speeds: Images per second of training for every candidate that was timed, by `precision/layout/mode`; empty
+            where nothing was timed and the rule decided.
+    """
+
+    precision: Literal["fp32", "bf16"]
+    layout: Literal["channels_last", "contiguous"] = "channels_last"
+    mode: Literal["eager", "graphs", "compiled"] = "eager"
+    micro_batch: int
+    speeds: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiency:
+    """What a network costs; None where it cannot be measured.
+
+    Attributes:
+        flops: Floating point operations of a forward pass of one image at training size; a multiply-add counts as two.
+        train_images_s: Training throughput, the median over the epochs [images/s].
+        infer_images_s: Inference throughput at training size, warm, the median of several passes [images/s].
+        seconds_to_best: Wall time of the training up to its best epoch [s].
+        gpu_seconds_to_best: The same on a GPU; None on a processor [s].
+        energy_j: What the GPU used for the whole cell, by its own meter [J].
+    """
+
+    flops: int | None = None
+    train_images_s: float | None = None
+    infer_images_s: float | None = None
+    seconds_to_best: float | None = None
+    gpu_seconds_to_best: float | None = None
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +388,10 @@ class Record:
         seconds: Wall time per phase: tune, train, evaluate [s].
         peak_memory_mb: Largest resident memory of the process, or of the device when there is one [MiB].
         environment: Versions, device, threads, precision; not part of the fingerprint.
+        execution: How the network was run; None for a baseline.
+        batch_adapted: True when the batch did not fit into memory and gradients were summed over smaller ones.
+        efficiency: What it cost; None for a baseline.
+        nondeterministic: The operations that do not repeat to the last bit, where deterministic mode asked for it.
         counts_hash: sha256 of counts.npz; None when there are no counts.
     """
 
@@ -350,6 +412,10 @@ class Record:
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     peak_memory_mb: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    execution: Execution | None = None
+    batch_adapted: bool = False
+    efficiency: Efficiency | None = None
+    nondeterministic: tuple[str, ...] = ()
     finished: str = ""  # ISO 8601, UTC
     counts_hash: str | None = None
     error: Failure | None = None

@@ -28,11 +28,15 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "recipe.overlap": (0, 8191),
     "recipe.weight_decay": (0.0, 1.0),
     "recipe.warmup": (0.0, 0.5),
+    "recipe.decay": (1e-6, 0.999999),
+    "recipe.decay_epochs": (1, 100_000),
     "recipe.clip": (0.0, 1e6),
     "recipe.patience": (1, 100_000),
     "tuning.lr_range": (1e-8, 100.0),
     "tuning.trials": (1, 1000),
     "tuning.grace": (1, 100_000),
+    "tuning.weight_decay_range": (1e-10, 1.0),
+    "tuning.batches": (1, 4096),
     "budget.epochs": (1, 100_000),
     "budget.seconds": (1.0, 1e7),
 }
@@ -115,6 +119,10 @@ def _contradictions(study: Study) -> Iterator[str]:
     low, high = study.tuning.lr_range
     if low > high:
         yield f"tuning.lr_range is {low:g} to {high:g}, the lower end comes first, as in 1e-4:1e-2"
+    if study.tuning.weight_decay_range is not None:
+        low, high = study.tuning.weight_decay_range
+        if low > high:
+            yield f"tuning.weight_decay_range is {low:g} to {high:g}, the lower end comes first"
     recipe = study.recipe
     if recipe.fit not in FITS:
         yield f"recipe.fit is {recipe.fit!r}, it must be one of {', '.join(FITS)}"
