@@ -251,7 +251,7 @@ class Status(StrEnum):
     OK = "ok"
     """Trained and scored. Final."""
     DIVERGED = "diverged"
-    """Every rate that was tried ended in a loss that is not a number, or in a network that sees one class only. Final."""
+    """Every rate that was tried ended in a loss that is no number, or in a network that sees one class. Final."""
     FAILED = "failed"
     """An error was raised; `--retry-failed` runs it again."""
     OUT_OF_MEMORY = "out_of_memory"

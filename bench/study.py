@@ -202,7 +202,7 @@ def schema() -> dict[str, Any]:
         owner = document["$defs"][table.capitalize()] if table else document
         target = owner["properties"][key]
         for option in target.get("anyOf", [target]):
-            for number in option.get("prefixItems", [option]):
+            for number in option.get("prefixItems", [option.get("items", option)]):
                 if number.get("type") in ("integer", "number"):
                     number |= {"minimum": low, "maximum": high}
     size = document["$defs"]["Recipe"]["properties"]["size"]

@@ -144,7 +144,7 @@ def test_a_size_is_one_number_or_height_and_width(text: str, size: tuple[int, in
 def test_the_ends_of_a_range_are_allowed_and_nothing_beyond(name: str, end: int) -> None:
     table, _, key = name.rpartition(".")
     limit = study.BOUNDS[name][end]
-    pair = name in ("recipe.size", "tuning.lr_range")
+    pair = name in ("recipe.size", "tuning.lr_range", "tuning.weight_decay_range", "tuning.batches")
 
     def check(value: float) -> Study:
         values: dict[str, Any] = {"name": "x"}
@@ -287,4 +287,5 @@ def test_the_schema_says_the_same_bounds_as_the_check(name: str) -> None:
 
 def _parts(node: dict[str, Any]) -> list[dict[str, Any]]:
     inner = [part for key in ("anyOf", "prefixItems") for one in node.get(key, []) for part in _parts(one)]
-    return [node, *inner]
+    items = [node["items"]] if isinstance(node.get("items"), dict) else []
+    return [node, *items, *inner]
