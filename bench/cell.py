@@ -7,65 +7,37 @@ from __future__ import annotations
 
 import csv
 import datetime
-import hashlib
 import io
-import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import safetensors.torch
 import torch
-from torch import Tensor, nn
 
-from bench import catalog, evaluate, losses, plan, train, tune
+from bench import catalog, checkpoint, evaluate, execution, losses, plan, train, tune
 from bench.baselines import BASELINES
-from bench.data import Resident, resident
-from bench.device import environment, peak_memory, reset_peak, resolve_device, resolve_precision
+from bench.data import place
+from bench.device import (
+    deterministic,
+    energy,
+    environment,
+    out_of_memory,
+    peak_memory,
+    reset_peak,
+    resolve_device,
+    room,
+)
 from bench.errors import DataError, DiskFull
 from bench.fit import resize
+from bench.job import Emit, Event, Job
 from bench.prepare import Prepared, reopen
-from bench.specs import Cell, Epoch, Failure, Place, Record, Split, Status, Study, Trial, TrialStatus
-from bench.store import Store, write_arrays, write_bytes, writing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What a running cell tells about itself."""
-
-    kind: Literal["started", "phase", "epoch", "finished", "busy"]
-    """`phase`: a sign of life between epochs; `busy`: another run is at this cell, ask again later."""
-    cell: Cell
-    phase: str | None = None
-    trial: int | None = None  # None outside the tuning
-    epoch: Epoch | None = None
-    images_s: float | None = None  # throughput of the epoch's training [images/s]
-    record: Record | None = None
-
-
-Emit = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Everything a worker needs to run cells of a study; names and numbers only."""
-
-    study: Study
-    place: Place
-    device: str
-    threads: int
-    checkpoint_s: float = 60.0  # a training that goes on longer leaves a checkpoint every so often [s]
-
-    @property
-    def store(self) -> Store:
-        """Where the records of the study go."""
-        return Store(self.place.results / self.study.name)
+from bench.specs import Cell, Efficiency, Execution, Failure, Record, Split, Status
+from bench.store import write_arrays, write_bytes, writing
+from bench.trainer import Trainer, build
 
 
 @dataclass(slots=True)
@@ -77,7 +49,6 @@ class _Bench:
     prepared: Prepared
     positions: dict[Split, list[int]]
     device: torch.device
-    precision: torch.dtype
     emit: Emit
     record: Record
     phase: str = "prepare"
@@ -106,7 +77,6 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     reset_peak(device)
     prepared = reopen(cell.dataset, job.place.data_home)
     positions = prepared.split(cell.fold, job.study.folds, job.study.ratios)
-    precision = resolve_precision(job.study.recipe.precision, device)
     record = Record(
         study=job.study.name,
         cell=cell,
@@ -114,20 +84,23 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
         ingredients=ingredients,
         status=Status.FAILED,
         data=prepared.card(positions),
-        environment=environment(device, precision, job.threads),
+        environment=environment(device, job.threads),
     )
-    state = _Bench(cell, job, prepared, positions, device, precision, emit, record)
-    log = ""
+    state = _Bench(cell, job, prepared, positions, device, emit, record)
+    log, used = "", energy(device)
     try:
         if prepared.hash(cell.fold, job.study.folds, job.study.ratios) != ingredients["data"]:
             raise DataError(f"The data set {cell.dataset} changed while the study ran. Run the study again.")
-        _run_baseline(state) if cell.loss is None else _run_network(state, cell.loss)
+        with deterministic(job.study.recipe.deterministic, device) as complaints:
+            _run_baseline(state) if cell.loss is None else _run_network(state, cell.loss)
+        state.record = replace(state.record, nondeterministic=tuple(complaints))
+        _count_energy(state, used)
     except DiskFull:
         raise
     except Exception as error:
         log = traceback.format_exc()
         failure = Failure(phase=state.phase, kind=type(error).__name__, message=str(error)[:2000])
-        status = Status.OUT_OF_MEMORY if isinstance(error, (MemoryError, torch.OutOfMemoryError)) else Status.FAILED
+        status = Status.OUT_OF_MEMORY if out_of_memory(error) else Status.FAILED
         state.record = replace(state.record, status=status, error=failure)
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = replace(state.record, finished=finished, peak_memory_mb=peak_memory(device))
@@ -154,163 +127,110 @@ def _run_baseline(state: _Bench) -> None:
 def _run_network(state: _Bench, expression: str) -> None:
     recipe, cell = state.job.study.recipe, state.cell
     spec, _ = catalog.architecture(cell.architecture)
+    classes = len(state.prepared.classes)
     with state.timed("prepare"):
-        network = build(cell, len(state.prepared.classes)).to(state.device)
+        network = build(cell, classes).to(state.device)
         images, masks, owners = state.prepared.resized(recipe)
         rows = {split: np.flatnonzero(np.isin(owners, group)).tolist() for split, group in state.positions.items()}
-        pairs = {split: resident(images, masks, rows[split], state.device) for split in ("train", "val")}
+        free = room(state.device, state.job.workers)
+        pairs = {split: place(images, masks, rows[split], state.device, free) for split in ("train", "val")}
     state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
-    trainer = _Trainer(state, network, losses.build(expression), pairs["train"], pairs["val"], spec.divisor)
-    with state.timed("tune"):
-        trials = trainer.trials()
-    found = tune.best(trials)
-    state.record = replace(state.record, trials=trials, lr_smooth=tune.smooth_peak(trials))
-    if found is None:
-        state.record = replace(state.record, status=Status.DIVERGED)
-        return
-    with state.timed("train"):
-        fitted, lr = trainer.final(found)
-    edge = tune.at_edge(lr, state.job.study.tuning)
-    state.record = replace(state.record, lr=lr, edge=edge, history=fitted.history, best_epoch=fitted.best_epoch)
-    if fitted.best_epoch == 0:
+    loss, memory = losses.build(expression), _memory(state)
+    with state.timed("measure"):
+        way = execution.choose(
+            execution.Timer(network, loss, spec.divisor, classes, recipe, state.device),
+            memory,
+            plan.steps(cell, state.job.study, len(rows["train"])),
+        )
+    trainer = Trainer(
+        cell=cell,
+        job=state.job,
+        classes=classes,
+        network=network,
+        divisor=spec.divisor,
+        loss=loss,
+        train=pairs["train"],
+        val=pairs["val"],
+        execution=way,
+        memory=memory,
+        ingredients=dict(state.record.ingredients),
+        emit=state.emit,
+    )
+    fitted = _trained(state, trainer)
+    if fitted is None or fitted.best_epoch == 0:
         state.record = replace(state.record, status=Status.DIVERGED)
         return
     with state.timed("evaluate"):
         network.load_state_dict(fitted.state)
-        _score(
-            state,
-            evaluate.predict(
-                network,
-                images,
-                [state.prepared.sizes[at] for at in state.positions["test"]],
-                recipe=recipe,
-                divisor=spec.divisor,
-                precision=state.precision,
-                device=state.device,
-                rows=rows["test"],
-            ),
+        execution.fitting(
+            trainer.execution, lambda way: _predict(state, trainer, way, images, rows["test"]), trainer.adapt
+        )
+        state.record = replace(
+            state.record, execution=trainer.execution, efficiency=_efficiency(state, trainer, fitted)
         )
         _keep(state, fitted)
     trainer.tidy()
 
 
-@dataclass(slots=True)
-class _Trainer:
-    """Trains one network again and again from the same initial weights."""
-
-    state: _Bench
-    network: nn.Module
-    loss: losses.Loss
-    train: Resident
-    val: Resident
-    divisor: int
-    initial: dict[int, dict[str, Tensor]] = field(default_factory=dict[int, dict[str, Tensor]])  # by seed
-
-    @property
-    def folder(self) -> Path:
-        return self.state.job.store.tuning(self.state.cell)
-
-    def trials(self) -> tuple[Trial, ...]:
-        """The trials of the cell's tuning, those that are not in its journal yet run now."""
-        ingredients = {**self.state.record.ingredients, "cell": {**_named(self.state.record), "seed": 0}}
-        fingerprint, journal = plan.digest(ingredients), self.folder / "journal"
-        trials = tune.tune(self.state.job.study.tuning, self.attempt, journal=journal, fingerprint=fingerprint)
-        text = json.dumps([asdict(trial) for trial in trials], indent=1)
-        write_bytes(self.folder / "trials.json", text.encode())
-        return trials
-
-    def attempt(self, number: int, lr: float, watch: train.Watch) -> tune.Outcome:
-        """One trial, under seed 0; a complete one leaves its weights, since it may turn out the best."""
-        fitted = self.fit(lr, seed=0, trial=number, watch=watch)
-        if fitted.status is TrialStatus.COMPLETE:
-            save(self.weights(number), fitted)
-        diverged = fitted.status is TrialStatus.DIVERGED
-        return tune.Outcome(
-            value=0.0 if diverged else fitted.value,
-            status=fitted.status,
-            epochs=len(fitted.history),
-            seconds=fitted.history[-1].seconds,
-        )
-
-    def final(self, found: Trial) -> tuple[train.Fit, float]:
-        """The training that is scored and its rate: the best trial itself, or the smoothed rate under a fresh seed."""
-        cell = self.state.cell
-        if cell.seed > 0:
-            lr = self.state.record.lr_smooth or found.lr
-            return self.fit(lr, seed=cell.seed, trial=None, watch=lambda epoch: False), lr
-        if not self.weights(found.number).is_file():
-            self.attempt(found.number, found.lr, lambda epoch: False)
-        return load(self.weights(found.number)), found.lr
-
-    def fit(self, lr: float, *, seed: int, trial: int | None, watch: train.Watch) -> train.Fit:
-        """One training from the initial weights of a seed, told to the outside epoch by epoch."""
-        cell = replace(self.state.cell, seed=seed)
-        if seed not in self.initial:
-            self.initial[seed] = train.weights(build(cell, len(self.state.prepared.classes)))
-        self.network.load_state_dict(self.initial[seed])
-
-        def told(epoch: Epoch) -> bool:
-            self.state.emit(Event(kind="epoch", cell=self.state.cell, trial=trial, epoch=epoch))
-            return watch(epoch)
-
-        return train.fit(
-            self.network,
-            self.loss,
-            self.train,
-            self.val,
-            classes=len(self.state.prepared.classes),
-            recipe=self.state.job.study.recipe,
-            budget=self.state.job.study.budget,
-            lr=lr,
-            seed=seed_of(cell),
-            precision=self.state.precision,
-            divisor=self.divisor,
-            watch=told,
-        )
-
-    def weights(self, number: int) -> Path:
-        return self.folder / f"trial-{number}.safetensors"
-
-    def tidy(self) -> None:
-        """Trials' weights are of no use once seed 0 has its own."""
-        if self.state.cell.seed == 0:
-            for path in self.folder.glob("trial-*.safetensors"):
-                path.unlink()
+def _trained(state: _Bench, trainer: Trainer) -> train.Fit | None:
+    """Tune, and train what is scored; None when every rate diverged."""
+    with state.timed("tune"):
+        trials = trainer.trials()
+    found, smooth = tune.best(trials), tune.smooth_peak(trials)
+    state.record = replace(state.record, trials=trials, lr_smooth=smooth)
+    if found is None:
+        return None
+    lr = found.lr if state.cell.seed == 0 else smooth or found.lr
+    with state.timed("train"):
+        fitted = trainer.final(found, lr)
+    edge = tune.at_edge(lr, state.job.study.tuning)
+    state.record = replace(state.record, lr=lr, edge=edge, history=fitted.history, best_epoch=fitted.best_epoch)
+    return fitted
 
 
-def build(cell: Cell, classes: int) -> nn.Module:
-    """The network of a cell on the CPU, initialised from the cell's own seed."""
-    spec, options = catalog.architecture(cell.architecture)
-    torch.manual_seed(seed_of(cell))
-    return spec.build(channels=3, classes=classes, **{**spec.options, **options})
+def _memory(state: _Bench) -> execution.Memory:
+    """Where it is remembered how to run the network of a cell, and what that depends on."""
+    recipe, job = state.job.study.recipe, state.job
+    circumstances = {
+        "architecture": state.cell.architecture,
+        "code": state.record.ingredients["code"],
+        "classes": len(state.prepared.classes),
+        "size": list(recipe.size),
+        "batch": recipe.batch,
+        "precision": recipe.precision,
+        "deterministic": recipe.deterministic,
+        **{key: state.record.environment[key] for key in ("device", "threads", "torch")},
+    }
+    return execution.Memory(folder=job.store.executions(state.cell.architecture), circumstances=circumstances)
 
 
-def seed_of(cell: Cell) -> int:
-    """A seed from the names of a cell alone, so that adding a cell changes no other; where a folder lies is no name."""
-    named = replace(cell, dataset="folder") if catalog.is_folder(cell.dataset) else cell
-    return int.from_bytes(hashlib.sha256(named.key.encode()).digest()[:4])
+def _efficiency(state: _Bench, trainer: Trainer, fitted: train.Fit) -> Efficiency:
+    """What the network costs, measured while it is warm."""
+    forward, best = trainer.forward(trainer.execution), fitted.history[fitted.best_epoch - 1].seconds
+    return Efficiency(
+        flops=evaluate.flops(trainer.network, trainer.divisor, state.job.study.recipe.size, state.device),
+        train_images_s=fitted.images_s,
+        infer_images_s=evaluate.throughput(forward, state.job.study.recipe, state.device),
+        seconds_to_best=best,
+        gpu_seconds_to_best=best if state.device.type == "cuda" else None,
+    )
 
 
-def save(path: Path, fitted: train.Fit) -> None:
-    """A training as one safetensors file: weights, and its curve in the header."""
-    history = [asdict(epoch) for epoch in fitted.history]
-    about = {"value": fitted.value, "best_epoch": fitted.best_epoch, "history": history}
-    write_bytes(path, safetensors.torch.save(fitted.state, {"fit": json.dumps(about)}))
+def _count_energy(state: _Bench, before: float | None) -> None:
+    """The energy of a cell that had its GPU for itself."""
+    after = energy(state.device)
+    if before is None or after is None or state.record.efficiency is None:
+        return
+    if state.job.workers == 1:
+        efficiency = replace(state.record.efficiency, energy_j=after - before)
+        state.record = replace(state.record, efficiency=efficiency)
 
 
-def load(path: Path) -> train.Fit:
-    """What `save` wrote."""
-    with safetensors.safe_open(path, "pt") as file:
-        about = json.loads(file.metadata()["fit"])
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file is no mapping
-    history = tuple(Epoch(**epoch) for epoch in about.pop("history"))
-    return train.Fit(state=state, history=history, status=TrialStatus.COMPLETE, **about)
-
-
-def _named(record: Record) -> dict[str, object]:
-    """What the ingredients of a record call its cell."""
-    named = record.ingredients["cell"]
-    return {str(key): value for key, value in named.items()} if isinstance(named, dict) else {}
+def _predict(state: _Bench, trainer: Trainer, way: Execution, images: np.ndarray, rows: list[int]) -> None:
+    """Score the test images."""
+    sizes = [state.prepared.sizes[at] for at in state.positions["test"]]
+    recipe = state.job.study.recipe
+    _score(state, evaluate.predict(trainer.forward(way), images, sizes, recipe=recipe, device=state.device, rows=rows))
 
 
 def _score(state: _Bench, predictions: Iterator[np.ndarray]) -> None:
@@ -338,7 +258,7 @@ def _keep(state: _Bench, fitted: train.Fit) -> None:
     folder = state.job.store.cell(state.cell)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    save(folder / "weights.safetensors", fitted)
+    checkpoint.save_fit(folder / "weights.safetensors", fitted)
     text = io.StringIO()
     table = csv.DictWriter(text, ["epoch", "loss", "value", "seconds"])
     table.writeheader()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import re
+import warnings
+from collections.abc import Generator
 from pathlib import Path
 
 import torch
@@ -29,15 +33,12 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """What networks compute in: bf16 by wish, or by itself where the hardware multiplies it natively."""
-    if name == "auto":
-        native = torch.cuda.get_device_capability(device) >= (8, 0) if device.type == "cuda" else _cpu_has_bf16()
-        return torch.bfloat16 if native else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 itself; where it does not, bf16 is slower than fp32."""
+    return torch.cuda.get_device_capability(device) >= (8, 0) if device.type == "cuda" else _cpu_has_bf16()
 
 
-def environment(device: torch.device, precision: torch.dtype, threads: int) -> dict[str, str]:
+def environment(device: torch.device, threads: int) -> dict[str, str]:
     """What the numbers were made on; shown in the report, no part of the fingerprint."""
     return {
         "bench": __version__,
@@ -46,17 +47,73 @@ def environment(device: torch.device, precision: torch.dtype, threads: int) -> d
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
         "threads": str(threads),
-        "precision": str(precision).removeprefix("torch."),
     }
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether this processor multiplies bf16 itself; where it does not, bf16 is slower than fp32."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device or the machine has no memory left."""
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def room(device: torch.device, workers: int) -> float:
+    """Memory that data may take on a device: a quarter of what is free, and this worker's share of it [bytes]."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
+    return free / 4 / workers
+
+
+@contextlib.contextmanager
+def deterministic(wanted: bool, device: torch.device) -> Generator[list[str]]:
+    """Ask torch for what repeats to the last bit; gives the operations that could not, known afterwards."""
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not wanted  # shapes are few, so the search is repaid
+    if not wanted:
+        yield []
+        return
+    complaints: list[str] = []
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield complaints
+        for warning in caught:
+            found = re.match(r"(\S+) does not have a deterministic implementation", str(warning.message))
+            if found is None:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            elif found[1] not in complaints:
+                complaints.append(found[1])
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def energy(device: torch.device) -> float | None:
+    """What the GPU has used since its driver was loaded, by its own meter [J]; None where it has none."""
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml  # ty: ignore[unresolved-import] - an extra
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        return pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(uuid)) / 1000
+    except pynvml.NVMLError:
+        return None
 
 
 def reset_peak(device: torch.device) -> None:
@@ -79,3 +136,16 @@ def peak_memory(device: torch.device) -> float | None:
     except OSError:
         return None
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)
+
+
+def _free_memory() -> float:
+    """Memory that new work may take without swapping, within the limit of the control group if there is one [bytes]."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 4 * 2.0**30
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, max(limit - used, 0))
+    return free

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from bench import catalog, derived, losses, plan
-from bench.cell import Job
-from bench.device import resolve_device, resolve_precision
+from bench.device import resolve_device, synchronise
+from bench.execution import rule
+from bench.forward import Forward
+from bench.job import Job
 from bench.prepare import Prepared
 from bench.specs import Cell
-from bench.train import forward
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +71,9 @@ def costs(cells: Sequence[Cell], prepared: dict[str, Prepared], job: Job) -> lis
 def _measure(architecture: str, expression: str, classes: int, job: Job) -> _Step:
     """Median of three steps and passes, after one to warm up."""
     recipe, device = job.study.recipe, resolve_device(job.device)
-    precision = resolve_precision(recipe.precision, device)
     spec, options = catalog.architecture(architecture)
     network = spec.build(channels=3, classes=classes, **{**spec.options, **options})
-    network.to(device).to(memory_format=torch.channels_last)
+    forward = Forward(network.to(device), spec.divisor, rule(recipe, device))
     loss = losses.build(expression)
     optimiser = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
     images = torch.rand(recipe.batch, 3, *recipe.size, device=device).contiguous(memory_format=torch.channels_last)
@@ -81,12 +81,12 @@ def _measure(architecture: str, expression: str, classes: int, job: Job) -> _Ste
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        loss(forward(network, images, spec.divisor, precision), masks).backward()
+        loss(forward(images), masks).backward()
         optimiser.step()
 
     def infer() -> None:
         with torch.inference_mode():
-            forward(network, images, spec.divisor, precision)
+            forward(images)
 
     network.train()
     train = _median(step, device)
@@ -103,7 +103,6 @@ def _median(work: Callable[[], None], device: torch.device) -> float:
     for _ in range(4):
         began = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronise(device)
         times.append(time.perf_counter() - began)
     return sorted(times[1:])[1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -10,10 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from bench.data import normalise
+from bench.device import synchronise
 from bench.fit import Window, join, resize, windows
+from bench.forward import Forward
 from bench.prepare import Entry, Prepared
 from bench.specs import IGNORE, Recipe
-from bench.train import forward
 
 THUMBNAIL = 256  # longer edge of the example pictures [pixels]
 
@@ -34,39 +38,66 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 @torch.inference_mode()
 def predict(
-    network: nn.Module,
+    forward: Forward,
     images: np.ndarray,
     sizes: Sequence[tuple[int, int]],
     *,
     recipe: Recipe,
-    divisor: int,
-    precision: torch.dtype,
     device: torch.device,
     rows: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Class maps at native size: logits at training size, brought up bilinearly, then the largest one.
 
     Args:
+        forward: A network on the device, and how it is run.
         images: uint8 (N, H, W, 3) at training size: the windows of each image, one after another.
         sizes: The native sizes (height, width) of the images.
-        recipe: How the images came to the training size, and how many are predicted at once.
+        recipe: How the images came to the training size.
+        device: Where the network is.
         rows: Which of the N are the windows of these images; None for all.
     Yields:
         uint8 (height, width) for each image, in order.
     """
-    network.eval()
-    rows = range(len(images)) if rows is None else rows
+    forward.network.eval()
+    rows, at_once = range(len(images)) if rows is None else rows, forward.execution.micro_batch
     todo = iter([window for size in sizes for window in windows(size, recipe)])
     whole, pieces = iter(sizes), list[tuple[Window, np.ndarray]]()
     size = next(whole, None)
-    for start in range(0, len(rows), recipe.batch):
-        batch = torch.from_numpy(np.ascontiguousarray(images[list(rows[start : start + recipe.batch])])).to(device)
-        for one in forward(network, normalise(batch), divisor, precision):
+    for start in range(0, len(rows), at_once):
+        batch = torch.from_numpy(np.ascontiguousarray(images[list(rows[start : start + at_once])])).to(device)
+        for one in forward(normalise(batch)):
             window = next(todo)
             pieces.append((window, _at_native(one, window)))
             if size is not None and len(pieces) == len(windows(size, recipe)):
                 yield join(size, pieces)
                 pieces, size = [], next(whole, None)
+
+
+@torch.no_grad()
+def flops(network: nn.Module, divisor: int, size: tuple[int, int], device: torch.device) -> int:
+    """Floating point operations of a forward pass of one image at training size; a multiply-add counts as two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network.eval()
+    height, width = (math.ceil(edge / divisor) * divisor for edge in size)
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, height, width, device=device))
+    return counter.get_total_flops()
+
+
+@torch.inference_mode()
+def throughput(forward: Forward, recipe: Recipe, device: torch.device) -> float:
+    """Images per second of inference at training size: the median of five passes, after two to warm up [images/s]."""
+    forward.network.eval()
+    count, seconds = forward.execution.micro_batch, list[float]()
+    images = torch.zeros(count, *recipe.size, 3, dtype=torch.uint8, device=device)
+    for _ in range(7):
+        synchronise(device)
+        began = time.perf_counter()
+        forward(normalise(images)).max(dim=1)
+        synchronise(device)
+        seconds.append(time.perf_counter() - began)
+    return count / statistics.median(seconds[2:])
 
 
 def _at_native(logits: torch.Tensor, window: Window) -> np.ndarray:

@@ -29,8 +29,8 @@ from bench.split import SPLIT_VERSION
 from bench.store import Store, check_room, write_bytes
 
 if TYPE_CHECKING:
-    from bench.cell import Event, Job
     from bench.estimate import Cost
+    from bench.job import Event, Job
 
 PACKAGES = ("torch", "timm", "segmentation-models-pytorch", "optuna", "numpy", "scipy", "scikit-image", "pillow")
 """Whose arithmetic reaches a result; their versions are part of every fingerprint."""
@@ -117,9 +117,9 @@ def pending(planned: Sequence[Planned], *, retry_failed: bool) -> list[Planned]:
 
 def job(study: Study, place: Place, device: str, count: int) -> Job:
     """What workers are told: the study, where things are, and a fair share of the cores."""
-    from bench.cell import Job
+    from bench.job import Job
 
-    return Job(study=study, place=place, device=device, threads=max(1, cores() // max(count, 1)))
+    return Job(study=study, place=place, device=device, threads=max(1, cores() // max(count, 1)), workers=max(count, 1))
 
 
 def costs(planned: Sequence[Planned], job: Job) -> list[Cost]:
@@ -176,7 +176,7 @@ def run_study(job: Job, todo: Sequence[Planned], *, count: int, on_event: Callab
 
 
 def _run_study(job: Job, todo: Sequence[Planned], count: int, on_event: Callable[[Event], None]) -> None:
-    from bench.cell import Event
+    from bench.job import Event
 
     write_splits(job, todo)
     derive(job, todo)

@@ -319,7 +319,7 @@ class Execution:
     layout: Literal["channels_last", "contiguous"] = "channels_last"
     mode: Literal["eager", "graphs", "compiled"] = "eager"
     micro_batch: int
-    speeds: Mapping[str, float] = field(default_factory=dict[str, float])
+    speeds: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

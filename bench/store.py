@@ -3,6 +3,7 @@
     results/<study>/study.toml
     results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/{record.json, counts.npz, predictions.npz, ...}
     results/<study>/tuning/<dataset>/<architecture>/<loss>/f0/{journal, trials.json}
+    results/<study>/executions/<architecture>/<circumstances>.json
     results/<study>/examples/<dataset>/f0.npz
     results/<study>/splits/<dataset>/f0.json
 
@@ -53,6 +54,10 @@ class Store:
     def tuning(self, cell: Cell) -> Path:
         """The folder of the tuning that all seeds of a cell share."""
         return self.root.joinpath("tuning", *_parts(cell), f"f{cell.fold}")
+
+    def executions(self, architecture: str) -> Path:
+        """The folder that remembers how a network is run fastest, and within the memory there is."""
+        return self.root / "executions" / escape(architecture)
 
     def examples(self, dataset: str, fold: int) -> Path:
         """The file with the example images and masks of a data set, which all its cells are shown on."""
@@ -111,8 +116,9 @@ def escape(name: str) -> str:
     return f"{text[:100]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part.
+@contextlib.contextmanager
+def writing_file(path: Path) -> Generator[Path]:
+    """A name to write a file under; it takes the place of `path` when it is whole, and never in part.
 
     Raises:
         DiskFull: If there is no room.
@@ -122,13 +128,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
+            yield temporary
+            with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what kills left of files that were being written; for whoever holds the lock of the folder or file."""
+    for part in folder.glob(f".{name}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part; raises as `writing_file`."""
+    with writing_file(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> str:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bench import metrics
-from bench.data import Resident, ordered, shuffled
+from bench.data import Pairs, ordered, shuffled
+from bench.forward import Forward
 from bench.losses import Loss
 from bench.presets import preset
 from bench.specs import IGNORE, Budget, Epoch, Recipe, TrialStatus
 
-Watch = Callable[[Epoch], bool]
-"""Told about each epoch; answers whether to stop."""
+Watch = Callable[[Epoch, float | None], bool]
+"""Told about each epoch and the throughput of its training [images/s]; answers whether to stop."""
+
+RUNAWAY = 10.0
+"""An epoch whose loss becomes so many times what it was in its first step, and so many at least, has diverged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,7 @@ class Fit:
         state: The weights of the best epoch, on the CPU.
         value: Validation mdice_d_fg of that epoch, in [0, 1]; 0 when training diverged before the first.
         best_epoch: 1-based; 0 when there is none.
+        images_s: Training throughput, the median over the epochs [images/s]; None when no epoch was finished.
     """
 
     state: dict[str, Tensor]
@@ -37,91 +42,146 @@ class Fit:
     best_epoch: int
     history: tuple[Epoch, ...]
     status: TrialStatus
+    images_s: float | None
+
+
+@dataclass(slots=True)
+class Training:
+    """A training under way: all that the next epoch depends on, and so what a checkpoint holds.
+
+    Attributes:
+        best: The weights of the best epoch so far, on the CPU; the initial ones before there is one.
+        value: The validation score of that epoch; -1 before there is one.
+        collapsed: Whether that epoch's network calls every validation pixel the same class.
+        level: What the schedule's steps have made of the rate so far.
+        level_since: The last epoch in which `level` changed.
+        seconds: Time spent so far [s].
+        speeds: Throughput of each epoch's training [images/s].
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    best: dict[str, Tensor]
+    value: float = -1.0
+    best_epoch: int = 0
+    collapsed: bool = False
+    level: float = 1.0
+    level_since: int = 0
+    seconds: float = 0.0
+    history: tuple[Epoch, ...] = ()
+    speeds: tuple[float, ...] = ()
+
+    def take(self, epoch: Epoch, *, collapsed: bool, speed: float) -> None:
+        """Take up a finished epoch; keep its weights when it is the best one."""
+        self.history, self.seconds, self.speeds = (*self.history, epoch), epoch.seconds, (*self.speeds, speed)
+        if epoch.value is not None and epoch.value > self.value:
+            self.best, self.value = weights(self.network), epoch.value
+            self.best_epoch, self.collapsed = epoch.epoch, collapsed
+
+    def ended(self, status: TrialStatus) -> Fit:
+        """What it leaves behind; the first epoch warms up, and counts for the throughput only where it is alone."""
+        if status is TrialStatus.COMPLETE and self.collapsed:
+            status = TrialStatus.COLLAPSED
+        speed = median(self.speeds[1:] or self.speeds) if self.speeds else None
+        return Fit(
+            state=self.best,
+            value=max(self.value, 0.0),
+            best_epoch=self.best_epoch,
+            history=self.history,
+            status=status,
+            images_s=speed,
+        )
+
+
+Keep = Callable[[Training], None]
+"""Called after every epoch that is not the last one: the place for a checkpoint."""
 
 
 def fit(
-    network: nn.Module,
+    forward: Forward,
     loss: Loss,
-    train: Resident,
-    val: Resident,
+    train: Pairs,
+    val: Pairs,
     *,
     classes: int,
     recipe: Recipe,
     budget: Budget,
     lr: float,
     seed: int,
-    precision: torch.dtype,
-    divisor: int,
     watch: Watch,
+    resume: Callable[[Training], object] = lambda training: None,
+    keep: Keep = lambda training: None,
 ) -> Fit:
-    """Train a network in place; see `Fit` for what comes back."""
-    device = train.images.device
+    """Train the network of a forward in place; see `Fit` for what comes back.
+
+    Args:
+        forward: A network on its device, with the weights to start from, and how it is run.
+        loss: Of logits float32 (N, C, H, W) and masks int64 (N, H, W).
+        train: What it is trained on; `val` what its epochs are judged by.
+        classes: C.
+        recipe: How it is trained.
+        budget: How long it may last.
+        lr: The rate that the schedule starts from.
+        seed: Of the order of the images, of augmentation, and of layers that draw.
+        watch: Told about each epoch, those of a resumed training included; answers whether to stop.
+        resume: Brings the training to where a checkpoint left it.
+        keep: Called after every epoch but the last.
+    """
+    network, augment = forward.network, preset(recipe.augment)
     torch.manual_seed(seed)  # for layers that draw, as dropout does: no training depends on the one before it
-    network.to(device).to(memory_format=torch.channels_last)
-    optimiser = _optimiser(network, recipe, lr, device)
-    steps_per_epoch = math.ceil(len(train) / recipe.batch)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe, budget.epochs * steps_per_epoch))
-    augment = preset(recipe.augment)
-    state, value, best_epoch, history = weights(network), -1.0, 0, list[Epoch]()
-    status, began = TrialStatus.COMPLETE, time.perf_counter()
+    training = Training(network, optimiser(network, recipe, lr), weights(network))
+    steps = budget.epochs * math.ceil(len(train) / recipe.batch)
+    resume(training)
+    for epoch in training.history:
+        watch(epoch, None)
+    began, taken = time.perf_counter() - training.seconds, len(training.history) * steps // budget.epochs
 
-    for epoch in range(1, budget.epochs + 1):
+    for number in range(len(training.history) + 1, budget.epochs + 1):
         network.train()
-        total = torch.zeros((), device=device)
-        for images, masks in shuffled(train, recipe.batch, augment, seed=seed, epoch=epoch):
-            optimiser.zero_grad(set_to_none=True)
-            step_loss = loss(forward(network, images, divisor, precision), masks)
-            step_loss.backward()
-            if recipe.clip > 0:
-                nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
-            optimiser.step()
-            scheduler.step()
-            total += step_loss.detach()  # stays on the device: no waiting for it in every step
+        losses, seen, epoch_began = _Losses(train.device), 0, time.perf_counter()
+        for images, masks in shuffled(train, recipe.batch, augment, seed=seed, epoch=number):
+            done = max(taken / steps, (time.perf_counter() - began) / (budget.seconds or math.inf))
+            for group in training.optimiser.param_groups:
+                group["lr"] = lr * training.level * _factor(recipe, done, steps)
+            losses.add(step(forward, loss, training.optimiser, images, masks, recipe))
+            taken, seen = taken + 1, seen + len(images)
+            if done >= 1 or losses.hopeless():
+                break
 
-        mean_loss = total.item() / steps_per_epoch
-        finite = math.isfinite(mean_loss)
-        score = validate(network, val, classes, recipe.batch, divisor, precision) if finite else None
-        seconds = time.perf_counter() - began
-        history.append(Epoch(epoch=epoch, loss=mean_loss if finite else None, value=score, seconds=seconds))
+        mean_loss = losses.mean()  # waits for the device
+        speed = seen / (time.perf_counter() - epoch_began)
+        score = validate(forward, val, classes, recipe.batch) if mean_loss is not None else None
+        epoch = Epoch(epoch=number, loss=mean_loss, value=score and score[0], seconds=time.perf_counter() - began)
+        training.take(epoch, collapsed=score is not None and score[1], speed=speed)
+        stop = watch(epoch, speed)
         if score is None:
-            status = TrialStatus.DIVERGED
+            return training.ended(TrialStatus.DIVERGED)
+        if number == budget.epochs or _exhausted(recipe, budget, training):
             break
-        if score > value:
-            state, value, best_epoch = weights(network), score, epoch
-        if watch(history[-1]) and epoch < budget.epochs:  # a training that has ended cannot be stopped
-            status = TrialStatus.STOPPED
-            break
-        if _exhausted(recipe, budget, epoch - best_epoch, seconds):
-            break
+        if stop:
+            return training.ended(TrialStatus.STOPPED)
+        _decay(recipe, training)
+        keep(training)
 
-    return Fit(state=state, value=max(value, 0.0), best_epoch=best_epoch, history=tuple(history), status=status)
-
-
-def forward(network: nn.Module, images: Tensor, divisor: int, precision: torch.dtype) -> Tensor:
-    """Logits float32 (N, C, H, W) of images (N, 3, H, W) of any size: padded to the divisor, cropped back."""
-    height, width = images.shape[-2:]
-    below, right = -height % divisor, -width % divisor
-    if below or right:
-        images = functional.pad(images, (0, right, 0, below), mode="replicate")
-    with torch.autocast(images.device.type, precision, enabled=precision is not torch.float32):
-        logits = network(images)
-    return logits[..., :height, :width].float()
+    return training.ended(TrialStatus.COMPLETE)
 
 
 @torch.inference_mode()
-def validate(
-    network: nn.Module, pairs: Resident, classes: int, batch: int, divisor: int, precision: torch.dtype
-) -> float:
-    """mdice_d_fg of a network on pairs at training size, in [0, 1]; 0 where no foreground class occurs."""
-    network.eval()
-    counts = torch.zeros(classes * classes, dtype=torch.int64, device=pairs.images.device)
-    for images, masks in ordered(pairs, batch):
-        predicted = forward(network, images, divisor, precision).argmax(dim=1)
-        valid = masks != IGNORE
-        counts += torch.bincount(masks[valid].long() * classes + predicted[valid], minlength=classes * classes)
-    matrices = counts.cpu().numpy().reshape(1, classes, classes)
-    value = float(metrics.DEFAULT.metrics["mdice_d_fg"].compute(matrices))
-    return 0.0 if np.isnan(value) else value
+def validate(forward: Forward, pairs: Pairs, classes: int, batch: int) -> tuple[float, bool]:
+    """mdice_d_fg on pairs at training size, in [0, 1], and whether all is called one class although it is not.
+
+    The score is 0 where no foreground class occurs.
+    """
+    forward.network.eval()
+    counts = torch.zeros(classes * classes, dtype=torch.int64, device=pairs.device)
+    for images, masks in ordered(pairs, min(batch, forward.execution.micro_batch)):
+        predicted = forward(images).max(dim=1).indices  # many times faster than argmax
+        joint = torch.where(masks == IGNORE, classes * classes, masks.long() * classes + predicted)
+        counts += torch.bincount(joint.flatten(), minlength=classes * classes + 1)[:-1]
+    matrix = counts.cpu().numpy().reshape(classes, classes)
+    value = float(metrics.DEFAULT.metrics["mdice_d_fg"].compute(matrix[None]))
+    collapsed = np.count_nonzero(matrix.sum(0)) == 1 < np.count_nonzero(matrix.sum(1))
+    return (0.0 if np.isnan(value) else value), bool(collapsed)
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:
@@ -129,29 +189,99 @@ def weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()}
 
 
-def _optimiser(network: nn.Module, recipe: Recipe, lr: float, device: torch.device) -> torch.optim.Optimizer:
+def step(
+    forward: Forward, loss: Loss, optimiser: torch.optim.Optimizer, images: Tensor, masks: Tensor, recipe: Recipe
+) -> Tensor:
+    """One step of the optimiser on a batch, in parts where the whole does not fit; the mean loss, still on the device.
+
+    The gradient of parts is the mean of theirs by their sizes: that of the whole for a loss that is a mean over pixels,
+    an approximation for one over the batch, as Dice, and for layers that look at the batch, as batch normalisation.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=images.device)
+    for part, truth in _parts(images, masks, forward.execution.micro_batch):
+        part_loss = loss(forward(part), truth) * (len(part) / len(images))
+        part_loss.backward()
+        total += part_loss.detach()
+    if recipe.clip > 0:
+        clip = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}[recipe.clip_by]
+        clip(forward.network.parameters(), recipe.clip)
+    optimiser.step()
+    return total
+
+
+def _parts(images: Tensor, masks: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """A batch in parts of at most so many images, of sizes that differ by one at most."""
+    count = math.ceil(len(images) / most)
+    yield from zip(images.tensor_split(count), masks.tensor_split(count), strict=True)
+
+
+class _Losses:
+    """The losses of an epoch, summed on the device; looked at after 8, 16, 32, .. steps, since looking waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.total, self.first, self.steps = torch.zeros((), device=device), torch.zeros((), device=device), 0
+        self.looked_at, self.lost = (0, 0.0), False
+
+    def add(self, loss: Tensor) -> None:
+        self.total += loss
+        self.steps += 1
+        if self.steps == 1:
+            self.first = loss
+
+    def hopeless(self) -> bool:
+        """Whether the loss is no number any more, or has run away."""
+        if self.steps < 8 or self.steps & (self.steps - 1):
+            return False
+        self._look()
+        return self.lost
+
+    def mean(self) -> float | None:
+        """None when the steps were hopeless."""
+        if self.looked_at[0] < self.steps:
+            self._look()
+        return None if self.lost else self.total.item() / self.steps
+
+    def _look(self) -> None:
+        total, first = torch.stack([self.total, self.first]).tolist()
+        steps, before = self.looked_at
+        self.looked_at = (self.steps, total)
+        lately = (total - before) / (self.steps - steps)
+        self.lost = self.lost or not math.isfinite(total) or lately > RUNAWAY * max(first, 1.0)
+
+
+def optimiser(network: nn.Module, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
+    """The optimiser of a recipe over all that is trained in a network; fused: one pass over all parameters."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=True)
+        return torch.optim.SGD(
+            parameters, lr, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=True, fused=fused
+        )
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimiser]
-    return kind(parameters, lr, weight_decay=recipe.weight_decay, fused=device.type in ("cpu", "cuda"))
+    return kind(parameters, lr, weight_decay=recipe.weight_decay, fused=fused)
 
 
-def _schedule(recipe: Recipe, steps: int) -> Callable[[int], float]:
-    """Factor on the rate at each step: a linear rise, then level or half a cosine down to 1%."""
+def _factor(recipe: Recipe, done: float, steps: int) -> float:
+    """Factor on the rate when so much of the budget is spent: a linear rise, then level or half a cosine down to 1%."""
     warmup = max(1, round(recipe.warmup * steps))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        if recipe.schedule == "constant":
-            return 1.0
-        progress = (step - warmup) / max(1, steps - warmup)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-    return factor
+    step = done * steps
+    if step < warmup:
+        return min(1.0, (step + 1) / warmup)
+    if recipe.schedule != "cosine":
+        return 1.0
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
-def _exhausted(recipe: Recipe, budget: Budget, epochs_since_best: int, seconds: float) -> bool:
-    impatient = recipe.patience is not None and epochs_since_best >= recipe.patience
-    return impatient or (budget.seconds is not None and seconds >= budget.seconds)
+def _decay(recipe: Recipe, training: Training) -> None:
+    """Lower the level of the rate after an epoch, where the schedule goes down in steps."""
+    epoch = len(training.history)
+    since = training.level_since if recipe.schedule == "step" else max(training.level_since, training.best_epoch)
+    if recipe.schedule in ("step", "plateau") and epoch - since >= recipe.decay_epochs:
+        training.level, training.level_since = training.level * recipe.decay, epoch
+
+
+def _exhausted(recipe: Recipe, budget: Budget, training: Training) -> bool:
+    impatient = recipe.patience is not None and len(training.history) - training.best_epoch >= recipe.patience
+    return impatient or (budget.seconds is not None and training.seconds >= budget.seconds)

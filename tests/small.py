@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from bench import run
-from bench.cell import Event, Job
-from bench.specs import Budget, Place, Recipe, Record, Study, Tuning
+from bench.forward import Forward
+from bench.job import Event, Job
+from bench.specs import Budget, Execution, Place, Recipe, Record, Study, Tuning
 from bench.store import records
 
 SMEAR = "smear[size=64,test=4,train=6,val=3]"
@@ -46,3 +49,8 @@ def execute(wanted: Study, where: Place, *, workers: int = 0, retry_failed: bool
 def stored(wanted: Study, where: Place) -> dict[str, Record]:
     """All records of a study, by the key of their cell."""
     return {record.cell.key: record for record in records(where.results / wanted.name)}
+
+
+def plain(network: nn.Module, at_once: int = 4, *, divisor: int = 1) -> Forward:
+    """A network that is run in fp32, eagerly."""
+    return Forward(network, divisor, Execution(precision="fp32", micro_batch=at_once))

@@ -28,5 +28,5 @@ def test_the_same_study_runs_on_cuda_in_bf16(tmp_path: Path, data_home: Path):
     networks = [record for record in small.stored(wanted, where).values() if record.cell.loss]
 
     assert {Status.OK} == {record.status for record in networks}
-    assert {"bfloat16"} == {record.environment["precision"] for record in networks}
+    assert {"bf16"} == {record.execution.precision for record in networks}
     assert all((record.peak_memory_mb or 0) > 0 for record in networks)

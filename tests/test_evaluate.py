@@ -9,6 +9,7 @@ from bench import evaluate
 from bench.data import normalise
 from bench.prepare import Entry
 from bench.specs import Recipe, Sample
+from tests.small import plain
 
 
 def test_confusion_equals_torchmetrics_with_ignored_pixels():
@@ -37,13 +38,7 @@ def test_predictions_come_at_native_size_and_do_not_depend_on_the_batch():
     one, other = (
         list(
             evaluate.predict(
-                network,
-                images,
-                sizes,
-                recipe=Recipe(batch=batch),
-                divisor=1,
-                precision=torch.float32,
-                device=torch.device("cpu"),
+                plain(network, batch), images, sizes, recipe=Recipe(batch=batch), device=torch.device("cpu")
             )
         )
         for batch in (1, 4)
@@ -58,13 +53,7 @@ def test_at_training_size_a_prediction_is_the_argmax_of_the_logits():
     network = nn.Conv2d(3, 3, 1)
     images = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     predicted = evaluate.predict(
-        network,
-        images,
-        [(8, 8)] * 2,
-        recipe=Recipe(batch=2),
-        divisor=1,
-        precision=torch.float32,
-        device=torch.device("cpu"),
+        plain(network, 2), images, [(8, 8)] * 2, recipe=Recipe(batch=2), device=torch.device("cpu")
     )
     with torch.inference_mode():
         expected = network(normalise(torch.from_numpy(images))).argmax(dim=1).numpy()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bench import evaluate, fit
 from bench.specs import IGNORE, Recipe
+from tests.small import plain
 
 SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 ROOMS = st.tuples(st.integers(4, 40), st.integers(4, 40))
@@ -55,9 +56,7 @@ def returned(labels: np.ndarray, recipe: Recipe, *, picture: bool) -> np.ndarray
         for window in fit.windows(labels.shape, recipe)
     ]
     images = np.stack([image if picture else np.repeat(mask[..., None], 3, axis=2) for image, mask in pairs])
-    [found] = evaluate.predict(
-        Reader(8), images, [labels.shape], recipe=recipe, divisor=1, precision=torch.float32, device=torch.device("cpu")
-    )
+    [found] = evaluate.predict(plain(Reader(8)), images, [labels.shape], recipe=recipe, device=torch.device("cpu"))
     return found
 
 

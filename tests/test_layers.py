@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
-NEEDS_TORCH = {"augment", "cell", "data", "device", "estimate", "evaluate", "train", "tune"}
+NEEDS_TORCH = {
+    "augment", "cell", "checkpoint", "data", "device", "estimate", "evaluate", "execution", "forward", "train", "trainer",
+    "tune",
+}  # fmt: skip
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
@@ -22,13 +25,14 @@ LAYERS = [
     {"decode"},
     {"augment"},
     {"store", "statistics", "workers", "pool"},
-    {"archive", "leaderboard", "derived"},
+    {"archive", "leaderboard", "derived", "job"},
     {"prepare", "figures", "svg", "pictures"},
     {"card", "data", "listing", "problems", "report", "export"},
     {"contact"},
-    {"device"},
+    {"device", "forward"},
     {"train"},
-    {"tune", "evaluate"},
+    {"tune", "evaluate", "checkpoint", "execution"},
+    {"trainer"},
     {"cell"},
     {"estimate"},
     {"run"},

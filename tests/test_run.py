@@ -16,7 +16,7 @@ import torch
 from bench import run
 from bench import study as studies
 from bench.errors import DataError, StoreError, StudyError
-from bench.specs import Budget, Place, Recipe, Record, Status, Tuning
+from bench.specs import Budget, Execution, Place, Recipe, Record, Status, Tuning
 from bench.split import SPLIT_VERSION
 from bench.store import Store
 from tests import small
@@ -41,9 +41,15 @@ def test_every_cell_ends_as_a_record_that_says_how_it_was_made(finished: Place):
     assert (2, 2) == (len(network.trials), len(network.history))
     assert network.lr in {trial.lr for trial in network.trials}
     assert network.params == sum(p.numel() for p in _tiny().parameters())
-    assert {"prepare", "tune", "train", "evaluate"} == set(network.seconds)
+    assert {"prepare", "measure", "tune", "train", "evaluate"} == set(network.seconds)
     assert network.peak_memory_mb is None or network.peak_memory_mb > 50
-    assert {"torch", "device", "threads", "precision"} <= set(network.environment)
+    assert {"torch", "device", "threads"} <= set(network.environment)
+    assert network.execution == Execution(precision="fp32", micro_batch=3)
+    assert network.efficiency is not None
+    assert network.efficiency.flops == 2 * 32 * 32 * 9 * (3 * 8 + 8 * 8) + 2 * 32 * 32 * 8 * 10
+    assert None not in (network.efficiency.train_images_s, network.efficiency.infer_images_s)
+    assert network.efficiency.seconds_to_best == network.history[network.best_epoch - 1].seconds
+    assert (None, None) == (network.efficiency.gpu_seconds_to_best, network.efficiency.energy_j)
     assert (None, ()) == (baseline.lr, baseline.trials)
     assert {"recipe", "tuning", "budget", "versions", "data", "code"} <= set(network.ingredients)
 
@@ -61,10 +67,10 @@ def test_the_stored_weights_give_the_stored_counts(finished: Place):
     data = prepare.open_prepared(small.SMEAR, finished.data_home)
     test = [data.index.entries[at] for at in data.split(0, 1)["test"]]
     images = data.resized(small.study().recipe)[0][data.split(0, 1)["test"]]
+    sizes = [(entry.height, entry.width) for entry in test]
     predicted = evaluate.predict(
-        network, images, [(e.height, e.width) for e in test], recipe=small.study().recipe, divisor=1,
-        precision=torch.float32, device=torch.device("cpu"),
-    )  # fmt: skip
+        small.plain(network, 3), images, sizes, recipe=small.study().recipe, device=torch.device("cpu")
+    )
     again = np.stack([evaluate.confusion(data.native(e)[1], p, 10) for e, p in zip(test, predicted, strict=True)])
     ids, counts = store.counts(cell)
 

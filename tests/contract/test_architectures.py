@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from bench import catalog, losses
-from bench.specs import Option
-from bench.train import forward, weights
+from bench.forward import Forward
+from bench.specs import Execution, Option
+from bench.train import weights
+from tests.small import plain
 
 NAMES = [name for name in catalog.entries("architectures") if name not in ("tiny", "faulty")]
 
@@ -52,8 +54,7 @@ def test_logits_have_one_channel_per_class_at_the_size_of_the_input(name: str, c
     network, divisor = build(name, channels, classes).eval(), catalog.architecture(name)[0].divisor
     with torch.inference_mode():
         shapes = [
-            forward(network, torch.rand(2, channels, *size), divisor, torch.float32).shape
-            for size in ((64, 64), (50, 70))
+            plain(network, divisor=divisor)(torch.rand(2, channels, *size)).shape for size in ((64, 64), (50, 70))
         ]
 
     assert [(2, classes, 64, 64), (2, classes, 50, 70)] == [tuple(shape) for shape in shapes]
@@ -88,8 +89,8 @@ def test_bf16_on_channels_last_stays_close_to_fp32(name: str):
     network = build(name).eval().to(memory_format=torch.channels_last)
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        exact = forward(network, images, 1, torch.float32)
-        fast = forward(network, images.to(memory_format=torch.channels_last), 1, torch.bfloat16)
+        exact = plain(network)(images)
+        fast = Forward(network, 1, Execution(precision="bf16", micro_batch=2))(images)
 
     assert torch.float32 == fast.dtype
     assert (exact - fast).abs().max() < 0.1 * exact.abs().max().clamp(min=1)

@@ -1,0 +1,189 @@
+"""The trainings behind one cell: its trials and the one that is scored, taken up again where a kill left them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench import catalog, checkpoint, plan, train, tune
+from bench.data import Pairs
+from bench.execution import Memory, fitting
+from bench.forward import Forward
+from bench.job import Emit, Event, Job
+from bench.losses import Loss
+from bench.specs import Cell, Epoch, Execution, Trial, TrialStatus
+from bench.store import write_bytes
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Trains one network again and again from the same initial weights.
+
+    Attributes:
+        cell: Whose trainings these are.
+        job: The study, and where its files are.
+        classes: How many the network tells apart.
+        network: On its device.
+        execution: How it is run; with a smaller micro-batch as soon as memory runs out.
+        memory: Where that is remembered.
+        ingredients: Those of the cell; the tuning's key is made from them.
+        emit: Told about each epoch.
+    """
+
+    cell: Cell
+    job: Job
+    classes: int
+    network: nn.Module
+    divisor: int
+    loss: Loss
+    train: Pairs
+    val: Pairs
+    execution: Execution
+    memory: Memory
+    ingredients: dict[str, object]
+    emit: Emit
+    initial: dict[int, dict[str, Tensor]] = field(default_factory=dict[int, dict[str, Tensor]])  # by seed
+    forwards: dict[Execution, Forward] = field(default_factory=dict[Execution, Forward])  # the latest alone
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the tuning are."""
+        return self.job.store.tuning(self.cell)
+
+    @property
+    def key(self) -> str:
+        """The fingerprint of the tuning: that of the cell of seed 0."""
+        named = self.ingredients["cell"]
+        assert isinstance(named, dict)
+        return plan.digest({**self.ingredients, "cell": {**named, "seed": 0}})
+
+    def trials(self) -> tuple[Trial, ...]:
+        """The trials of the cell's tuning, those that are not in its journal yet run now."""
+        trials = tune.tune(self.job.study.tuning, self.attempt, journal=self.folder / "journal", fingerprint=self.key)
+        text = json.dumps([asdict(trial) for trial in trials], indent=1)
+        write_bytes(self.folder / "trials.json", text.encode())
+        return trials
+
+    def attempt(self, number: int, lr: float, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+        """One trial, under seed 0; one that was not stopped leaves its weights, since it may turn out the best."""
+        key, path = f"{self.key}/{number}/{lr!r}", self.weights(number)
+        fitted = self.fit(lr, seed=0, trial=number, watch=watch, key=key, folder=self.folder)
+        if fitted.status in (TrialStatus.COMPLETE, TrialStatus.COLLAPSED):
+            checkpoint.save_fit(path, fitted, key)
+        (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        diverged = fitted.status is TrialStatus.DIVERGED
+        return tune.Outcome(
+            value=0.0 if diverged else fitted.value,
+            status=fitted.status,
+            epochs=len(fitted.history),
+            seconds=fitted.history[-1].seconds,
+        )
+
+    def final(self, found: Trial, lr: float) -> train.Fit:
+        """The training that is scored: the best trial itself, or a rate retrained under the seed of the cell."""
+        if self.cell.seed > 0:
+            folder = self.job.store.cell(self.cell)
+            key = f"{self.key}/seed {self.cell.seed}/{lr!r}"
+            fitted = self.fit(lr, seed=self.cell.seed, trial=None, watch=lambda epoch: False, key=key, folder=folder)
+            (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+            return fitted
+        key = f"{self.key}/{found.number}/{found.lr!r}"
+        fitted = checkpoint.load_fit(self.weights(found.number), key)
+        if fitted is None:
+            self.attempt(found.number, found.lr, lambda epoch: False)
+            fitted = checkpoint.load_fit(self.weights(found.number), key)
+        assert fitted is not None
+        return fitted
+
+    def fit(
+        self, lr: float, *, seed: int, trial: int | None, watch: Callable[[Epoch], bool], key: str, folder: Path
+    ) -> train.Fit:
+        """One training from the initial weights of a seed, told to the outside epoch by epoch."""
+        cell, study = replace(self.cell, seed=seed), self.job.study
+        if seed not in self.initial:
+            self.initial[seed] = train.weights(build(cell, self.classes))
+        path = folder / "checkpoint.safetensors"
+        keep = _Keeper(path, key, self.job.checkpoint_s)
+
+        def told(epoch: Epoch, speed: float | None) -> bool:
+            self.emit(Event(kind="epoch", cell=self.cell, trial=trial, epoch=epoch, images_s=speed))
+            return watch(epoch)
+
+        def once(execution: Execution) -> train.Fit:
+            self.network.load_state_dict(self.initial[seed])
+            return train.fit(
+                self.forward(execution),
+                self.loss,
+                self.train,
+                self.val,
+                classes=self.classes,
+                recipe=study.recipe,
+                budget=study.budget,
+                lr=lr,
+                seed=seed_of(cell),
+                watch=told,
+                resume=lambda training: checkpoint.restore(path, training, key),
+                keep=keep,
+            )
+
+        return fitting(self.execution, once, self.adapt)
+
+    def forward(self, execution: Execution) -> Forward:
+        """The network as an execution runs it; kept, so that nothing is compiled or captured twice."""
+        if execution not in self.forwards:
+            self.forwards = {execution: Forward(self.network, self.divisor, execution)}
+        return self.forwards[execution]
+
+    def adapt(self, execution: Execution) -> None:
+        """From now on with a smaller micro-batch, here and in every cell that trains the same network."""
+        self.execution = execution
+        self.memory.remember(execution)
+
+    def weights(self, number: int) -> Path:
+        """The file with the weights of a trial."""
+        return self.folder / f"trial-{number}.safetensors"
+
+    def tidy(self) -> None:
+        """Trials' weights are of no use once seed 0 has its own."""
+        if self.cell.seed == 0:
+            for path in self.folder.glob("trial-*.safetensors"):
+                path.unlink()
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Leaves a checkpoint every so often [s], and never spends more than a twentieth of the time on it."""
+
+    path: Path
+    key: str
+    every: float
+    cost: float = 0.0
+    since: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, training: train.Training) -> None:
+        began = time.perf_counter()
+        if began - self.since < (self.every and max(self.every, 20 * self.cost)):
+            return
+        checkpoint.save(self.path, training, self.key)
+        self.since = time.perf_counter()
+        self.cost = self.since - began
+
+
+def build(cell: Cell, classes: int) -> nn.Module:
+    """The network of a cell on the CPU, initialised from the cell's own seed."""
+    spec, options = catalog.architecture(cell.architecture)
+    torch.manual_seed(seed_of(cell))
+    return spec.build(channels=3, classes=classes, **{**spec.options, **options})
+
+
+def seed_of(cell: Cell) -> int:
+    """A seed from the names of a cell alone, so that adding a cell changes no other; where a folder lies is no name."""
+    named = replace(cell, dataset="folder") if catalog.is_folder(cell.dataset) else cell
+    return int.from_bytes(hashlib.sha256(named.key.encode()).digest()[:4])
