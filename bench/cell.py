@@ -14,13 +14,14 @@ import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from bench import catalog, checkpoint, evaluate, execution, losses, plan, train, tune
 from bench.baselines import BASELINES
-from bench.data import place
+from bench.data import Pairs, place
 from bench.device import (
     deterministic,
     energy,
@@ -35,7 +36,7 @@ from bench.errors import DataError, DiskFull
 from bench.fit import resize
 from bench.job import Emit, Event, Job
 from bench.prepare import Prepared, reopen
-from bench.specs import Cell, Efficiency, Execution, Failure, Record, Split, Status
+from bench.specs import Cell, Efficiency, Execution, Failure, Record, Split, Status, TrialStatus
 from bench.store import write_arrays, write_bytes, writing
 from bench.trainer import Trainer, build
 
@@ -125,51 +126,53 @@ def _run_baseline(state: _Bench) -> None:
 
 
 def _run_network(state: _Bench, expression: str) -> None:
-    recipe, cell = state.job.study.recipe, state.cell
-    spec, _ = catalog.architecture(cell.architecture)
-    classes = len(state.prepared.classes)
     with state.timed("prepare"):
-        network = build(cell, classes).to(state.device)
-        images, masks, owners = state.prepared.resized(recipe)
+        images, masks, owners = state.prepared.resized(state.job.study.recipe)
         rows = {split: np.flatnonzero(np.isin(owners, group)).tolist() for split, group in state.positions.items()}
         free = room(state.device, state.job.workers)
         pairs = {split: place(images, masks, rows[split], state.device, free) for split in ("train", "val")}
-    state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
-    loss, memory = losses.build(expression), _memory(state)
+        trainer = _trainer(state, expression, pairs["train"], pairs["val"])
     with state.timed("measure"):
-        way = execution.choose(
-            execution.Timer(network, loss, spec.divisor, classes, recipe, state.device),
-            memory,
-            plan.steps(cell, state.job.study, len(rows["train"])),
+        steps = plan.steps(state.cell, state.job.study, len(rows["train"]))
+        trainer.execution = execution.choose(trainer.timer(state.device), trainer.memory, steps)
+    fitted = _trained(state, trainer)
+    state.record = replace(state.record, status=Status.DIVERGED, **_ran(state, trainer))
+    if fitted is None or fitted.best_epoch == 0:
+        return
+    with state.timed("evaluate"):
+        trainer.network.load_state_dict(fitted.state)
+        execution.fitting(
+            trainer.execution, lambda way: _predict(state, trainer, way, images, rows["test"]), trainer.adapt
         )
-    trainer = Trainer(
-        cell=cell,
+        efficiency = _efficiency(state, trainer, fitted)
+        state.record = replace(state.record, status=Status.OK, efficiency=efficiency, **_ran(state, trainer))
+        if fitted.status is TrialStatus.COLLAPSED:
+            error = Failure(phase="train", kind="Collapsed", message="It calls every validation pixel the same class.")
+            state.record = replace(state.record, status=Status.DIVERGED, error=error)
+        _keep(state, fitted)
+    trainer.tidy()
+
+
+def _trainer(state: _Bench, expression: str, train: Pairs, val: Pairs) -> Trainer:
+    """The network of a cell with all that its trainings need."""
+    spec, _ = catalog.architecture(state.cell.architecture)
+    classes, recipe = len(state.prepared.classes), state.job.study.recipe
+    network = build(state.cell, classes).to(state.device)
+    state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
+    return Trainer(
+        cell=state.cell,
         job=state.job,
         classes=classes,
         network=network,
         divisor=spec.divisor,
-        loss=loss,
-        train=pairs["train"],
-        val=pairs["val"],
-        execution=way,
-        memory=memory,
+        loss=losses.build(expression),
+        train=train,
+        val=val,
+        execution=execution.rule(recipe, state.device),
+        memory=_memory(state),
         ingredients=dict(state.record.ingredients),
         emit=state.emit,
     )
-    fitted = _trained(state, trainer)
-    if fitted is None or fitted.best_epoch == 0:
-        state.record = replace(state.record, status=Status.DIVERGED)
-        return
-    with state.timed("evaluate"):
-        network.load_state_dict(fitted.state)
-        execution.fitting(
-            trainer.execution, lambda way: _predict(state, trainer, way, images, rows["test"]), trainer.adapt
-        )
-        state.record = replace(
-            state.record, execution=trainer.execution, efficiency=_efficiency(state, trainer, fitted)
-        )
-        _keep(state, fitted)
-    trainer.tidy()
 
 
 def _trained(state: _Bench, trainer: Trainer) -> train.Fit | None:
@@ -186,6 +189,12 @@ def _trained(state: _Bench, trainer: Trainer) -> train.Fit | None:
     edge = tune.at_edge(lr, state.job.study.tuning)
     state.record = replace(state.record, lr=lr, edge=edge, history=fitted.history, best_epoch=fitted.best_epoch)
     return fitted
+
+
+def _ran(state: _Bench, trainer: Trainer) -> dict[str, Any]:
+    """How the network was run, as the record tells it."""
+    adapted = trainer.execution.micro_batch < state.job.study.recipe.batch
+    return {"execution": trainer.execution, "batch_adapted": adapted}
 
 
 def _memory(state: _Bench) -> execution.Memory:

@@ -105,7 +105,7 @@ def energy(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     try:
-        import pynvml  # ty: ignore[unresolved-import] - an extra
+        import pynvml  # ty: ignore[import-not-found] - an extra
     except ImportError:
         return None
     try:

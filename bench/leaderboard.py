@@ -17,6 +17,9 @@ from bench.metrics import Counts, Profile
 from bench.specs import Cell, Record, Status, Study
 from bench.store import Store
 
+SCORED = (Status.OK, Status.DIVERGED)
+"""Whose counts are shown: a network that collapsed to one class has a score, and is not averaged away for being bad."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -188,7 +191,8 @@ def _standings(own: Sequence[Row], profile: Profile) -> tuple[Standing, ...]:
 def _standing(group: tuple[Row, ...], profile: Profile) -> tuple[Standing, NDArray[np.float64] | None]:
     """A group's standing, yet unranked, and its resampled values for the comparison with others."""
     counted, selected = _counted(group)
-    runs = _runs([row for row in counted if row.counts is not None and row.status == Status.OK])
+    usable = [row for row in counted if row.counts is not None and row.status in SCORED]
+    runs = _runs(usable)
     metric = profile.metrics[profile.primary]
     samples = statistics.resampled(metric, runs) if runs and len({run.shape for run in runs}) == 1 else None
     classes = next((row.record.data.classes for row in group if row.record and row.record.data), ())
@@ -203,7 +207,7 @@ def _standing(group: tuple[Row, ...], profile: Profile) -> tuple[Standing, NDArr
         values={name: _mean([one[name] for one in scored]) for name in (scored[0] if scored else ())},
         spread=plain.stdev(primary) if len(primary) > 1 else None,
         interval=None if samples is None else statistics.interval(samples),
-        done=sum(row.counts is not None and row.status == Status.OK for row in counted),
+        done=len(usable),
         of=len(counted),
         selected=selected,
         rows=group,

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import __version__, figures, leaderboard, metrics, pictures
+from bench import __version__, efficiency, figures, leaderboard, metrics, pictures, quantities
 from bench import study as studies
+from bench.efficiency import Price
 from bench.errors import StoreError
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
@@ -82,6 +83,7 @@ class Section(NamedTuple):
     lines: tuple[Line, ...]
     classes: ClassTable | None
     data: DataCard | None
+    prices: tuple[Price, ...]
     drawings: Mapping[str, str]
     gallery: Gallery | None
 
@@ -145,6 +147,7 @@ def page(study: Study, boards: Sequence[Board], table: Sequence[Row], profile: P
         tally=tally(table),
         failures=[row for row in table if row.status in FAILED or row.status == "stale"],
         finished=sorted(record.finished for record in records if record.finished),
+        repeats=efficiency.repeats(study, records),
         environment=gathered(record.environment for record in records),
         versions=gathered(_versions(record) for record in records),
         source=studies.dump(study),
@@ -169,6 +172,7 @@ def section(board: Board, profile: Profile, store: Store) -> Section:
         lines=tuple(lines(board, profile)),
         classes=class_table(board),
         data=_data(board),
+        prices=efficiency.prices(board),
         drawings=drawings,
         gallery=pictures.gallery(board, store, profile.metrics[profile.primary]),
     )
@@ -285,41 +289,6 @@ def short_title(title: str) -> str:
     return title.partition(" (")[0]
 
 
-def decimals(value: float | None, digits: int = 3) -> str:
-    """Three decimals, or n/a."""
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-def rate(value: float | None) -> str:
-    """A learning rate as 3.0e-3."""
-    return "n/a" if value is None else f"{value:.1e}".replace("e-0", "e-").replace("e+00", "")
-
-
-def amount(value: float | None) -> str:
-    """A count as 5.09 M."""
-    if value is None:
-        return "n/a"
-    scale = next(((size, unit) for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if value >= size), None)
-    return f"{value:.0f}" if scale is None else f"{value / scale[0]:.3g}{scale[1]}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as 0.4 s, 3 min 31 s or 2 h 5 min."""
-    if seconds is None:
-        return "n/a"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def memory(mebibytes: float | None) -> str:
-    """MiB as 812 MiB or 1.2 GiB."""
-    if mebibytes is None:
-        return "n/a"
-    return f"{mebibytes:.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
-
-
 def digest(text: str) -> str:
     """The hash by which a Content-Security-Policy allows one script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -336,8 +305,8 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    quantities = (decimals, rate, amount, duration, memory, digest, short_title)
-    environment.filters |= {function.__name__: function for function in quantities}
+    functions = (*quantities.ALL, digest, short_title)
+    environment.filters |= {function.__name__: function for function in functions}
     environment.filters |= {"drawing": Markup, "parts": _name_parts}
     return environment
 

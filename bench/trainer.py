@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench import catalog, checkpoint, plan, train, tune
 from bench.data import Pairs
-from bench.execution import Memory, fitting
+from bench.execution import Memory, Timer, fitting
 from bench.forward import Forward
 from bench.job import Emit, Event, Job
 from bench.losses import Loss
@@ -134,6 +134,10 @@ class Trainer:
             )
 
         return fitting(self.execution, once, self.adapt)
+
+    def timer(self, device: torch.device) -> Timer:
+        """What times ways to run the network."""
+        return Timer(self.network, self.loss, self.divisor, self.classes, self.job.study.recipe, device)
 
     def forward(self, execution: Execution) -> Forward:
         """The network as an execution runs it; kept, so that nothing is compiled or captured twice."""

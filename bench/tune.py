@@ -70,9 +70,12 @@ def tune(tuning: Tuning, attempt: Try, *, journal: Path, fingerprint: str) -> tu
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The trial with the highest value among those that ran to their end; None when all diverged."""
-    complete = [trial for trial in trials if trial.status is TrialStatus.COMPLETE]
-    return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
+    """The trial with the highest value among those that ran to their end; a collapsed one if there is no other.
+
+    None when all diverged.
+    """
+    ended = [trial for trial in trials if trial.status in (TrialStatus.COMPLETE, TrialStatus.COLLAPSED)]
+    return max(ended, key=lambda t: (t.status is TrialStatus.COMPLETE, t.value, -t.number), default=None)
 
 
 def smooth_peak(trials: Sequence[Trial]) -> float | None:

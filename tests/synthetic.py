@@ -12,7 +12,9 @@ from bench.specs import (
     Cell,
     ClassSpec,
     DataCard,
+    Efficiency,
     Epoch,
+    Execution,
     Failure,
     Record,
     Status,
@@ -113,6 +115,11 @@ def scored(store: Store, cell: Cell, *, skill: float, edge: bool = False) -> Rec
             history=history(),
             best_epoch=3,
             params=5_086_338,
+            execution=Execution(precision="bf16", micro_batch=4, speeds={"bf16/channels_last/eager": 41.3}),
+            batch_adapted=True,
+            efficiency=Efficiency(
+                flops=1_210_000_000, train_images_s=41.5, infer_images_s=1234.5, seconds_to_best=12.5
+            ),
         )
     store.write(found)
     return found

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
-from bench.data import MEAN, STD, Resident, normalise, ordered, resident, shuffled
+from bench.data import MEAN, STD, Resident, Streamed, normalise, ordered, place, resident, shuffled
 from bench.presets import PRESETS, Affine, Augment, Colour
 from bench.specs import IGNORE
 from tests.encoded import encoded, inside
@@ -214,3 +214,36 @@ def test_the_order_of_an_epoch_is_the_same_whatever_the_augmentation() -> None:
     orders = [(pixels(whole(pairs, PRESETS[name])[0])[:, 1].amax((1, 2)) / 30).round() for name in ("none", "light")]
 
     assert orders[0].equal(orders[1])
+
+
+@pytest.mark.parametrize("batch", [2, 3, 7])
+@pytest.mark.parametrize("preset", ["none", "standard"])
+def test_streamed_pairs_give_the_batches_of_resident_ones(batch: int, preset: str, tmp_path) -> None:
+    source = encoded(count=9)
+    arrays = {"images": source.images.numpy(), "masks": source.masks.numpy()}
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    images, masks = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in arrays)
+    rows = [7, 2, 3, 8, 0, 5]
+    held, streamed = place(images, masks, rows, CPU, 1e9), place(images, masks, rows, CPU, 1.0)
+
+    assert isinstance(held, Resident) and isinstance(streamed, Streamed)
+    assert (6, (24, 40), CPU) == (len(streamed), streamed.size, streamed.device)
+    for one, other in zip(
+        [*shuffled(held, batch, PRESETS[preset], seed=1, epoch=2), *ordered(held, batch)],
+        [*shuffled(streamed, batch, PRESETS[preset], seed=1, epoch=2), *ordered(streamed, batch)],
+        strict=True,
+    ):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_an_epoch_of_streamed_pairs_that_is_left_early_leaves_no_reader_behind() -> None:
+    import threading
+
+    source = encoded(count=9)
+    pairs = Streamed(source.images.numpy(), source.masks.numpy(), np.arange(9), CPU)
+    before = threading.active_count()
+    for _ in ordered(pairs, 2):
+        break
+
+    assert before == threading.active_count()

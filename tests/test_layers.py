@@ -18,7 +18,7 @@ NEEDS_TORCH = {
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
-    {"specs", "errors", "cli_rows", "cli_options"},
+    {"specs", "errors", "quantities", "cli_rows", "cli_options"},
     {"names"},
     {"catalog", "datasets", "architectures"},
     {"metrics", "losses", "plan", "study", "split", "baselines", "presets", "fit", "duplicates"},
@@ -26,7 +26,7 @@ LAYERS = [
     {"augment"},
     {"store", "statistics", "workers", "pool"},
     {"archive", "leaderboard", "derived", "job"},
-    {"prepare", "figures", "svg", "pictures"},
+    {"prepare", "figures", "svg", "pictures", "efficiency"},
     {"card", "data", "listing", "problems", "report", "export"},
     {"contact"},
     {"device", "forward"},

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, metrics, report, study
+from bench import leaderboard, metrics, quantities, report, study
 from bench.errors import NameUnknown, StoreError, StudyError
 from bench.leaderboard import Board
 from bench.store import Store
@@ -261,17 +261,20 @@ def test_a_missing_study_or_profile_is_an_error_of_the_user(folder: Path, tmp_pa
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (report.rate(3e-3), "3.0e-3"),
-        (report.rate(1.0), "1.0"),
-        (report.rate(None), "n/a"),
-        (report.amount(5_086_338), "5.09 M"),
-        (report.amount(7), "7"),
-        (report.duration(0.44), "0.4 s"),
-        (report.duration(211), "3 min 31 s"),
-        (report.duration(7500), "2 h 5 min"),
-        (report.memory(812.4), "812 MiB"),
-        (report.memory(1280), "1.2 GiB"),
-        (report.decimals(None), "n/a"),
+        (quantities.rate(3e-3), "3.0e-3"),
+        (quantities.rate(1.0), "1.0"),
+        (quantities.rate(None), "n/a"),
+        (quantities.amount(5_086_338), "5.09 M"),
+        (quantities.amount(7), "7"),
+        (quantities.duration(0.44), "0.4 s"),
+        (quantities.duration(211), "3 min 31 s"),
+        (quantities.duration(7500), "2 h 5 min"),
+        (quantities.memory(812.4), "812 MiB"),
+        (quantities.memory(1280), "1.2 GiB"),
+        (quantities.speed(8.449), "8.45/s"),
+        (quantities.speed(1234.5), "1,234/s"),
+        (quantities.speed(None), "n/a"),
+        (quantities.decimals(None), "n/a"),
     ],
 )
 def test_quantities_are_short_and_carry_their_unit(shown: str, expected: str) -> None:
