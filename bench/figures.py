@@ -280,6 +280,7 @@ def draw_sweeps(info: Sequence[Sweep], title: str) -> Figure:
             *colours,
             svg.key("complete", color=INK, marker="o", ls=""),
             svg.key("stopped early", color=INK, marker="v", ls="", mfc="none"),
+            svg.key("one class only", color=INK, marker="s", ls="", mfc="none"),
             svg.key("diverged", color=INK, marker="x", ls=""),
             svg.key("chosen", color=INK, marker="o", ls="", mfc="none", ms=10),
             svg.key("top of the smoothed curve", color=INK, lw=1, ls=(0, (3, 2))),
@@ -346,6 +347,7 @@ def _draw_sweep(axes: Axes, sweep: Sweep, colour: str) -> None:
     looks: dict[TrialStatus, dict[str, Any]] = {
         TrialStatus.COMPLETE: {"marker": "o", "facecolors": colour, "edgecolors": colour},
         TrialStatus.STOPPED: {"marker": "v", "facecolors": "none", "edgecolors": colour},
+        TrialStatus.COLLAPSED: {"marker": "s", "facecolors": "none", "edgecolors": colour},
         TrialStatus.DIVERGED: {"marker": "x", "color": colour},
     }
     if sweep.smooth is not None:
