@@ -1,0 +1,191 @@
+"""What a cell does when memory runs out, when a network collapses, and when it is broken off within a training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import run, train
+from bench.specs import Execution, Place, Recipe, Status, TrialStatus, Tuning
+from bench.store import Store
+from tests import small
+
+
+def cell(name: str, loss: str = "ce", seed: int = 0) -> str:
+    return f"{small.SMEAR}/{name}/{loss}/f0-s{seed}"
+
+
+@pytest.fixture
+def where(tmp_path: Path, data_home: Path) -> Place:
+    return small.place(tmp_path, data_home)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_the_record_says_so(where: Place):
+    name = "hungry[everywhere=true,most=1]"
+    wanted = run.resolve(small.study(architectures=(name,), losses=("ce", "dice")))
+    small.execute(wanted, where)
+    records = small.stored(wanted, where)
+    one, other = (records[f"{small.SMEAR}/{wanted.architectures[0]}/{loss}/f0-s0"] for loss in ("ce", "dice"))
+
+    assert (Status.OK, Status.OK) == (one.status, other.status)
+    assert one.batch_adapted and other.batch_adapted
+    assert Execution(precision="fp32", micro_batch=1) == one.execution == other.execution
+
+
+def test_the_batch_that_fits_is_found_once_for_all_cells_of_an_architecture(where: Place, monkeypatch):
+    tried: list[int] = []
+    whole = train.fit
+
+    def fit(forward, *arguments, **options):
+        tried.append(forward.execution.micro_batch)
+        return whole(forward, *arguments, **options)
+
+    monkeypatch.setattr(train, "fit", fit)
+    wanted = run.resolve(small.study(architectures=("hungry[most=1]",), losses=("ce", "dice")))
+    small.execute(wanted, where)
+
+    assert [3, 2, 1, 1, 1, 1] == tried  # two trials of two losses, and two that ran out of memory
+    [memory] = (where.results / "small" / "executions").rglob("*.json")
+    assert 1 == json.loads(memory.read_text())["execution"]["micro_batch"]
+
+
+def test_memory_that_runs_out_in_validation_alone_is_found_too(where: Place):
+    wanted = run.resolve(small.study(architectures=("hungry[everywhere=false,most=2]",)))
+    small.execute(wanted, where)
+    record = small.stored(wanted, where)[f"{small.SMEAR}/{wanted.architectures[0]}/ce/f0-s0"]
+
+    assert (Status.OK, True) == (record.status, record.batch_adapted)
+
+
+def test_a_single_image_that_does_not_fit_is_a_row_out_of_memory(where: Place):
+    wanted = run.resolve(small.study(architectures=("hungry[most=0]", "tiny")))
+    small.execute(wanted, where)
+    records = small.stored(wanted, where)
+
+    assert Status.OUT_OF_MEMORY == records[f"{small.SMEAR}/{wanted.architectures[0]}/ce/f0-s0"].status
+    assert Status.OK == records[cell("tiny")].status
+
+
+@pytest.mark.parametrize("seeds", [0, 1])
+def test_a_network_that_calls_all_one_class_is_diverged_and_keeps_its_score(where: Place, seeds: int):
+    wanted = small.study(architectures=("stubborn",), seeds=seeds)
+    small.execute(wanted, where)
+    record = small.stored(wanted, where)[cell("stubborn", seed=seeds)]
+    _, counts = Store(where.results / "small").counts(
+        next(c.cell for c in run.survey(wanted, where) if c.cell.seed == seeds)
+    )
+
+    assert (Status.DIVERGED, "Collapsed") == (record.status, record.error and record.error.kind)
+    assert {TrialStatus.COLLAPSED} == {trial.status for trial in record.trials}
+    assert 0 == counts[:, :, 1:].sum() < counts.sum()
+    from bench import leaderboard, metrics
+
+    [board] = leaderboard.boards(
+        leaderboard.rows(wanted, Store(where.results / "small"), metrics.DEFAULT), metrics.DEFAULT
+    )
+    shown = next(one for one in board.standings if one.architecture == "stubborn")
+    assert (0.0, 1) == (shown.values["mdice_d_fg"], shown.done)
+
+
+@pytest.mark.parametrize("epochs", [1, 4, 7])
+@pytest.mark.parametrize("seeds", [0, 1])
+def test_a_cell_broken_off_within_a_training_goes_on_from_its_last_epoch(
+    where: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, seeds: int
+):
+    """Whatever the epoch: the second run trains only what is left, and ends in the same record."""
+    wanted = small.study(
+        seeds=seeds, tuning=Tuning(lr_range=(1e-3, 1e-1), trials=2), budget=replace(small.study().budget, epochs=4)
+    )
+    (tmp_path / "calm").mkdir()
+    calm = small.place(tmp_path / "calm", where.data_home)
+    small.execute(wanted, calm)
+    validated, whole = list[int](), train.validate
+
+    def validate(*arguments):
+        if len(validated) == epochs:
+            raise KeyboardInterrupt
+        validated.append(1)
+        return whole(*arguments)
+
+    todo = run.pending(run.survey(wanted, where), retry_failed=False)
+    job = replace(run.job(wanted, where, "cpu", 1), threads=1, checkpoint_s=0.0)
+    monkeypatch.setattr(train, "validate", validate)
+    with pytest.raises(KeyboardInterrupt):
+        run.run_study(job, todo, count=0, on_event=lambda event: None)
+    epochs = 10**6
+    run.run_study(job, run.pending(run.survey(wanted, where), retry_failed=False), count=0, on_event=lambda event: None)
+    one, other = small.stored(wanted, calm), small.stored(wanted, where)
+
+    assert 4 * (2 + seeds) == len(validated)  # no epoch twice
+    for key, record in one.items():
+        assert untimed(record) == untimed(other[key])
+    assert not list(where.results.rglob("checkpoint.safetensors"))
+    for name in ("counts.npz", "predictions.npz"):
+        assert [path.read_bytes() for path in sorted(calm.results.rglob(name))] == [
+            path.read_bytes() for path in sorted(where.results.rglob(name))
+        ]
+
+
+def untimed(record):
+    """A record without what a clock or a meter says."""
+    plain = replace(record, seconds={}, finished="", peak_memory_mb=None, efficiency=None)
+    history = tuple(replace(epoch, seconds=0.0) for epoch in plain.history)
+    return replace(plain, history=history, trials=tuple(replace(trial, seconds=0.0) for trial in plain.trials))
+
+
+def test_deterministic_mode_asks_torch_for_it_and_measures_nothing(where: Place, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    asked: list[bool] = []
+    whole = train.fit
+
+    def fit(*arguments, **options):
+        asked.append(torch.are_deterministic_algorithms_enabled())
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(train, "fit", fit)
+    wanted = small.study(recipe=Recipe(size=(32, 32), batch=3, augment="standard", deterministic=True))
+    small.execute(wanted, where)
+    record = small.stored(wanted, where)[cell("tiny")]
+
+    assert [True, True] == asked
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert record.execution is not None and {} == record.execution.speeds
+
+
+def test_an_operation_without_a_deterministic_version_is_told():
+    import torch
+
+    from bench.device import deterministic
+
+    with deterministic(True, torch.device("cpu")) as complaints:
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+
+    assert ["put_"] == complaints
+
+
+def test_data_that_do_not_fit_are_streamed_to_the_same_result(where: Place, tmp_path: Path, monkeypatch):
+    from bench import cell as cells
+    from bench.data import Streamed
+
+    seen: list[type] = []
+    whole = train.fit
+
+    def fit(forward, loss, pairs, *arguments, **options):
+        seen.append(type(pairs))
+        return whole(forward, loss, pairs, *arguments, **options)
+
+    small.execute(small.study(), where)
+    other = small.place(tmp_path / "streamed", where.data_home)
+    monkeypatch.setattr(cells, "room", lambda device, workers: 100.0)
+    monkeypatch.setattr(train, "fit", fit)
+    small.execute(small.study(), other)
+    one, streamed = (small.stored(small.study(), place)[cell("tiny")] for place in (where, other))
+
+    assert {Streamed} == set(seen)
+    assert untimed(one) == untimed(streamed)
+    assert np.isfinite(one.efficiency.infer_images_s)
