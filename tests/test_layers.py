@@ -15,14 +15,14 @@ NEEDS_TORCH = {"augment", "cell", "data", "device", "estimate", "evaluate", "tra
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
-    {"specs", "errors", "cli_rows", "cli_options"},
+    {"specs", "errors", "cli_rows"},
     {"names"},
     {"catalog", "datasets", "architectures"},
     {"metrics", "losses", "plan", "study", "split", "baselines", "presets", "fit", "duplicates"},
     {"decode"},
     {"augment"},
-    {"store", "statistics", "workers", "pool"},
-    {"archive", "leaderboard", "derived"},
+    {"store", "statistics", "workers", "pool", "progress", "extras"},
+    {"archive", "leaderboard", "derived", "events", "scalars", "watch"},
     {"prepare", "figures", "svg", "pictures"},
     {"card", "data", "listing", "problems", "report", "export"},
     {"contact"},
@@ -32,8 +32,8 @@ LAYERS = [
     {"cell"},
     {"estimate"},
     {"run"},
-    {"cli_screen", "cli_show"},
-    {"cli_data"},
+    {"cli_options", "cli_screen", "cli_show"},
+    {"cli_data", "cli_live", "cli_dashboard", "cli_status"},
     {"cli"},
     {"__main__"},
 ]
