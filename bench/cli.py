@@ -41,7 +41,6 @@ app = typer.Typer(
 run_app = typer.Typer(no_args_is_help=True, help="Train and score cells of the matrix.")
 app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
-app.command("dashboard")(cli_dashboard.dashboard)
 
 
 class Axis(StrEnum):
@@ -113,7 +112,7 @@ def matrix(
     dataset: Annotated[
         Many, typer.Option(help="A data set, or the path of a folder; repeat or separate by commas.")
     ] = None,
-    architecture: Annotated[Many, typer.Option(help="An architecture, as unet or 'unet[encoder=resnet50]'.")] = None,
+    architecture: Annotated[Many, typer.Option(help="An architecture, as unet or 'unet\\[encoder=resnet50]'.")] = None,
     loss: Annotated[Many, typer.Option(help="A loss expression, as dice+ce.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Retrain the tuned rate under N fresh seeds.")] = None,
     folds: Annotated[
@@ -238,6 +237,9 @@ def doctor(data_home: DataHome = None) -> None:
 def version() -> None:
     """Print the version of bench."""
     console().print(__version__)
+
+
+app.command("dashboard")(cli_dashboard.dashboard)
 
 
 def _run(

@@ -25,7 +25,7 @@ def dashboard(
     ] = 8080,
     results: Results = Path("results"),
 ) -> None:
-    """Look at the tunings of a study in a browser, with optuna-dashboard; pip install 'cytobench[dashboard]'."""
+    """Look at the tunings of a study in a browser, with optuna-dashboard (the extra `dashboard`)."""
     folder = study_folder(study, results)
     with server(folder, port) as serving, contextlib.suppress(KeyboardInterrupt):
         say(f"The tunings of {folder.name}, as they are now: http://localhost:{serving.server_port}/ (Ctrl-C ends it)")
@@ -38,7 +38,7 @@ def server(folder: Path, port: int) -> WSGIServer:
     Raises:
         StudyError: If optuna-dashboard is missing, no cell has been tuned yet, or the port is taken.
     """
-    from wsgiref.simple_server import make_server
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
 
     from bench import extras
 
@@ -51,8 +51,13 @@ def server(folder: Path, port: int) -> WSGIServer:
         say(f"Left out: {path} is not a journal of optuna.")
     if len(found) == len(unread):
         raise StudyError(f"No cell of {folder} has been tuned yet. Run the study, or name another one.")
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it overrides
+            """A request is not worth a line."""
+
     try:
-        return make_server("localhost", port, package.wsgi(storage))
+        return make_server("localhost", port, package.wsgi(storage), handler_class=Quiet)
     except OSError as error:
         raise StudyError(f"The port {port} cannot be used: {error}. Choose another --port.") from error
 

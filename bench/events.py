@@ -103,7 +103,7 @@ def script() -> Generator[Script]:
     sys.stdout.flush()
     out = os.dup(1)
     os.dup2(2, 1)
-    with os.fdopen(os.dup(out), "wb", buffering=0) as stream:
+    with os.fdopen(os.dup(out), "wb", buffering=0) as stream, contextlib.redirect_stdout(sys.stderr):
         teller = Script(stream)
         try:
             yield teller

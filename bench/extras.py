@@ -17,7 +17,8 @@ def load(module: str, *, extra: str, wanted_by: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        package = str(error.name).split(".")[0]
         raise StudyError(
-            f"{wanted_by} needs the package {error.name}, which is not installed. "
+            f"{wanted_by} needs the package {package}, which is not installed. "
             f"Install it: pip install 'cytobench[{extra}]'"
         ) from error

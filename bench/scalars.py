@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,15 +14,28 @@ from bench.store import escape, writing
 if TYPE_CHECKING:
     from bench.cell import Event
 
-Run = tuple[Cell, int | None]
-"""A training of a cell: the number of its trial; None for the one after the tuning."""
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What has curves of its own: a training of a cell, by its trial (None after the tuning), or a whole cell."""
+
+    cell: Cell
+    trial: int | None = None
+    whole: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run, below that of them all; names are escaped, so that none can leave it."""
+        names = map(escape, (self.cell.dataset, self.cell.architecture, self.cell.loss or "-"))
+        cell = Path(*names, f"f{self.cell.fold}-s{self.cell.seed}")
+        return cell if self.whole else cell / ("final" if self.trial is None else f"trial-{self.trial}")
 
 
 class Scalars:
     """Writes loss, validation value, throughput and rate, below a folder.
 
-    A run is `<dataset>/<architecture>/<loss>/f0-s0/trial-3`. The rate of a training is known when its cell has
-    finished, and is written then.
+    A run is `<dataset>/<architecture>/<loss>/f0-s0/trial-3`; rates are known when a cell has finished, and then written
+    to the run `f0-s0`, over the number of the trial.
 
     Raises:
         StudyError: If tensorboard is not installed.
@@ -47,22 +61,14 @@ class Scalars:
         """Write the scalars of an epoch, or the rates of a finished cell."""
         if event.epoch is not None:
             values = {"loss": event.epoch.loss, "val/mdice_d_fg": event.epoch.value, "images_s": event.images_s}
-            self._write((event.cell, event.trial), event.epoch.epoch, values)
+            self._write(Run(event.cell, event.trial), event.epoch.epoch, values)
         elif event.kind == "finished":
-            record = event.record
-            if record is not None and event.cell.seed > 0 and record.lr is not None:
-                self._write((event.cell, None), len(record.history), {"lr": record.lr})
+            record, whole = event.record, Run(event.cell, whole=True)
             for trial in record.trials if record is not None and event.cell.seed == 0 else ():
-                self._write((event.cell, trial.number), trial.epochs, {"lr": trial.lr})
+                self._write(whole, trial.number, {"tuning/lr": trial.lr, "tuning/mdice_d_fg": trial.value})
+            if record is not None and record.lr is not None:
+                self._write(whole, record.best_epoch or 0, {"lr": record.lr})
             self._close(event.cell)
-
-    def path(self, run: Run) -> Path:
-        """The folder of a run; names are escaped, so that none can leave the folder of them all."""
-        cell, trial = run
-        names = map(escape, (cell.dataset, cell.architecture, cell.loss or "-"))
-        return self.folder.joinpath(
-            *names, f"f{cell.fold}-s{cell.seed}", "final" if trial is None else f"trial-{trial}"
-        )
 
     def _write(self, run: Run, step: int, values: dict[str, float | None]) -> None:
         file = self._writer(run, step)
@@ -74,12 +80,12 @@ class Scalars:
 
     def _writer(self, run: Run, step: int) -> Any:
         """The open file of a run; a cell has one at a time, since its trainings follow each other."""
-        cell, _ = run
+        cell, folder = run.cell, self.folder / run.path
         if cell not in self._open or self._open[cell][0] != run:
             self._close(cell)
-            with writing(self.path(run)):
-                self._open[cell] = run, self._file(str(self.path(run)))
-            if step == 1:  # an interrupted training that begins again: what it had written is void
+            with writing(folder):
+                self._open[cell] = run, self._file(str(folder))
+            if step == 1 and not run.whole:  # an interrupted training that begins again: what it had written is void
                 begin = self._event.SessionLog(status=self._event.SessionLog.START)
                 self._open[cell][1].add_event(self._event.Event(wall_time=time.time(), step=step, session_log=begin))
         return self._open[cell][1]
