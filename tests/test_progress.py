@@ -158,6 +158,12 @@ def test_time_left_is_divided_by_the_workers_running():
     assert 30.0 == told.seconds_left(100.0)  # one cell keeps one worker
 
 
+def test_time_left_is_never_less_than_that_of_the_longest_row_of_cells():
+    told = feed(account(ONE, TWO, workers=2), *started(ONE), *epochs(ONE, 1, 10, 1.0, trial=2))
+
+    assert 30.0 == told.seconds_left(100.0)  # fpn on its own, not half of it
+
+
 def test_time_left_runs_down_between_epochs_but_not_beyond_the_next():
     told = feed(account(ONE), *started(ONE), *epochs(ONE, 1, 2, 4.0, trial=2), now=200.0)
 
