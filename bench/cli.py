@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,14 +17,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from bench import __version__, catalog
+from bench import __version__, catalog, cli_dashboard
 from bench.cli_data import data_app
-from bench.cli_options import DataHome, console, home, say, show
+from bench.cli_options import DataHome, Results, console, home, say, show, study_folder
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
-    from bench.cell import Job
-    from bench.cli_screen import Live
+    from bench.cli_live import View
+    from bench.events import Script
+    from bench.job import Event, Job
+    from bench.progress import Account
     from bench.run import Planned
     from bench.specs import Place, Study
 
@@ -58,7 +62,6 @@ class Format(StrEnum):
     JSON = "json"
 
 
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
 StudyName = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="A study file (.toml), or a built-in study; default: quick.")
 ]
@@ -109,7 +112,7 @@ def matrix(
     dataset: Annotated[
         Many, typer.Option(help="A data set, or the path of a folder; repeat or separate by commas.")
     ] = None,
-    architecture: Annotated[Many, typer.Option(help="An architecture, as unet or 'unet[encoder=resnet50]'.")] = None,
+    architecture: Annotated[Many, typer.Option(help="An architecture, as unet or 'unet\\[encoder=resnet50]'.")] = None,
     loss: Annotated[Many, typer.Option(help="A loss expression, as dice+ce.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Retrain the tuned rate under N fresh seeds.")] = None,
     folds: Annotated[
@@ -137,10 +140,18 @@ def matrix(
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out data sets that are not prepared.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For scripts: events as lines of JSON on stdout, all else on stderr.")
+    ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write training curves there; needs cytobench\\[tensorboard].")
+    ] = None,
     results: Results = Path("results"),
     data_home: DataHome = None,
 ) -> None:
     """Run a study: every data set x architecture x loss, each with a tuned learning rate; then the leaderboard."""
+    from bench import events
+
     changes: dict[str, object] = {
         "datasets": dataset, "architectures": architecture, "losses": loss, "seeds": seeds, "folds": folds,
         "epochs": epochs, "trials": trials, "size": size, "fit": fit, "batch": batch, "lr_range": lr_range,
@@ -148,7 +159,11 @@ def matrix(
     }  # fmt: skip
     place = _place(results, data_home)
     chosen = _study(study, changes, name)
-    _run(chosen, place, device, workers, dry_run=dry_run, retry_failed=retry_failed, skip_missing=skip_missing)
+    with events.script() if as_json else contextlib.nullcontext() as script:
+        _run(
+            chosen, place, device, workers, dry_run=dry_run, retry_failed=retry_failed, skip_missing=skip_missing,
+            script=script, tensorboard=tensorboard,
+        )  # fmt: skip
 
 
 @app.command()
@@ -160,11 +175,12 @@ def status(
     results: Results = Path("results"),
     data_home: DataHome = None,
 ) -> None:
-    """Tell what is done, failed, stale and pending."""
-    from bench import run
+    """Tell what is done, failed, stale and pending, and what another shell is running."""
+    from bench import cli_status, run
     from bench import study as studies
+    from bench.store import Store
 
-    folder = _folder(study, results)
+    folder = study_folder(study, results)
     stored = dataclasses.replace(studies.load(str(folder / "study.toml")), name=folder.name)
     planned = run.survey(run.resolve(stored), _place(folder.parent, data_home))
     if why is not None:
@@ -173,12 +189,9 @@ def status(
             raise catalog.unknown("cell", why, known, "bench status")
         console().print("\n".join(run.why(known[why])), markup=False, soft_wrap=True)
         return
-    rows: list[dict[str, object]] = [
-        {"cell": one.cell.key, "standing": one.standing, "lr": one.record and one.record.lr} for one in planned
-    ]
+    rows, counts = cli_status.rows(planned, Store(folder), stored.tuning.trials)
     show(rows, title=folder.name)
-    counts = {standing: sum(one.standing is standing for one in planned) for standing in run.Standing}
-    console().print(", ".join(f"{count} {standing}" for standing, count in counts.items()))
+    console().print(counts)
 
 
 @app.command()
@@ -194,7 +207,7 @@ def report(
     from bench import cli_screen, leaderboard
     from bench import report as reports
 
-    folder = _folder(study, results)
+    folder = study_folder(study, results)
     content = reports.collect(folder, profile)
     printers: dict[Format, Callable[[], str]] = {
         Format.CSV: lambda: leaderboard.as_csv(content.rows),
@@ -226,6 +239,9 @@ def version() -> None:
     console().print(__version__)
 
 
+app.command("dashboard")(cli_dashboard.dashboard)
+
+
 def _run(
     study: Study,
     place: Place,
@@ -235,9 +251,14 @@ def _run(
     dry_run: bool,
     retry_failed: bool,
     skip_missing: bool,
+    script: Script | None,
+    tensorboard: Path | None,
 ) -> None:
-    from bench import cli_screen, plan, run
+    from bench import cli_live, cli_screen, plan, run
+    from bench.progress import Account
+    from bench.scalars import Scalars
 
+    extra: list[View] = [*([script] if script else []), *([Scalars(tensorboard)] if tensorboard else [])]
     run.check_device(device)
     if place.results.exists() and not place.results.is_dir():
         raise StudyError(f"{place.results} is a file, not a folder for results. Choose another --results.")
@@ -246,8 +267,16 @@ def _run(
     todo = run.pending(planned, retry_failed=retry_failed)
     count = min(run.default_workers(device) if workers is None else workers, len(plan.groups([t.cell for t in todo])))
     job = run.job(study, place, device, count)
+    account = Account(
+        study, [one.cell for one in todo], stored=len(planned) - len(todo), workers=count, began=time.monotonic()
+    )
+    if script:
+        script.study(account, place.results / study.name)
     if dry_run:
-        cli_screen.costs(console(), run.costs(planned, job), todo, count)
+        prices = run.costs(planned, job)
+        cli_screen.costs(console(), prices, todo, count)
+        if script:
+            script.costs(prices)
         return
     if not todo:
         failed = sum(one.standing is run.Standing.FAILED for one in planned)
@@ -256,18 +285,25 @@ def _run(
     else:
         with cli_screen.bar(console(), "Fitting images to the training size") as progress:
             run.derive(job, todo, progress)
-        _train(job, todo, count, cli_screen.Live(console(), study, todo, len(planned)))
-    _finish(place.results / study.name)
+        _train(job, todo, count, account, [cli_live.view(console(), account), *extra])
+    _finish(place.results / study.name, script)
 
 
-def _train(job: Job, todo: list[Planned], count: int, live: Live) -> None:
+def _train(job: Job, todo: list[Planned], count: int, account: Account, views: Sequence[View]) -> None:
     """Run cells with their progress shown; Ctrl-C and SIGTERM stop it, and say that nothing finished is lost."""
     from bench import run
 
+    def tell(event: Event) -> None:
+        account.take(event, time.monotonic())
+        for view in views:
+            view.tell(event)
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with live:
-            run.run_study(job, todo, count=count, on_event=live.tell)
+        with contextlib.ExitStack() as stack:
+            for view in views:
+                stack.enter_context(view)
+            run.run_study(job, todo, count=count, on_event=tell)
     except KeyboardInterrupt:
         _complain("Interrupted. Finished cells are kept; the same command goes on from here.")
         raise typer.Exit(130) from None
@@ -293,7 +329,7 @@ def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:
     return dataclasses.replace(study, datasets=tuple(kept))
 
 
-def _finish(folder: Path) -> None:
+def _finish(folder: Path, script: Script | None) -> None:
     """The leaderboard in the terminal, the page on disk, and exit code 1 when a cell failed."""
     from bench import cli_screen
     from bench import report as reports
@@ -304,6 +340,8 @@ def _finish(folder: Path) -> None:
         console().print(table)
     console().print(f"Page: {page.resolve()}", soft_wrap=True)
     failed = [row for row in content.rows if row.status not in ("ok", "diverged")]
+    if script:
+        script.report(page, cells=len(content.rows), failed=len(failed))
     if failed:
         _complain(
             f"{len(failed)} of {len(content.rows)} cells have no result; see bench status {shlex.quote(str(folder))}."
@@ -320,20 +358,6 @@ def _study(argument: str | None, changes: dict[str, object], name: str | None) -
     if name is None and argument is None and changed != base:
         name = "custom"
     return run.resolve(dataclasses.replace(changed, name=studies.folder_name(name or base.name)))
-
-
-def _folder(study: str | None, results: Path) -> Path:
-    """The results folder of a study: a path, a name below --results, or the newest one."""
-    from bench import report as reports
-
-    if study is None:
-        return reports.newest(results)
-    for candidate in (Path(study), results / study):
-        if (candidate / "study.toml").is_file():
-            return candidate
-    raise StudyError(
-        f"Neither {study} nor {results / study} is the results folder of a study. Run bench run matrix first."
-    )
 
 
 def _place(results: Path, data_home: Path | None) -> Place:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from bench import cli_rows
+from bench.errors import StudyError
 
 DataHome = Annotated[
     Path | None,
@@ -20,6 +21,7 @@ DataHome = Annotated[
         help="Where prepared data live (default: the user's cache folder).",
     ),
 ]
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
 
 
 def home(data_home: Path | None) -> Path:
@@ -29,6 +31,20 @@ def home(data_home: Path | None) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("cytobench"))
+
+
+def study_folder(study: str | None, results: Path) -> Path:
+    """The results folder of a study: a path, a name below --results, or the newest one."""
+    from bench import report
+
+    if study is None:
+        return report.newest(results)
+    for candidate in (Path(study), results / study):
+        if (candidate / "study.toml").is_file():
+            return candidate
+    raise StudyError(
+        f"Neither {study} nor {results / study} is the results folder of a study. Run bench run matrix first."
+    )
 
 
 def show(rows: list[dict[str, object]], *, title: str) -> None:
@@ -43,6 +59,6 @@ def say(line: str) -> None:
 
 
 def console() -> Console:
-    """Standard output; as wide as needed when it is not a terminal, so that nothing is cut off in a log."""
-    wide = None if sys.stdout.isatty() else 200
-    return Console(width=wide, highlight=False)
+    """Standard output; when it is not a terminal, nothing moves in it, and it is wide, so that a log is not cut off."""
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else 200, highlight=False, force_interactive=None if terminal else False)

@@ -18,6 +18,7 @@ class Event:
         kind: `phase` is a sign of life between epochs; `busy`: another run is at this cell, ask again later.
         phase: What begins now, for `phase`.
         trial: The number of the trial, from 0; None outside the tuning.
+        lr: The rate of the training that the epoch is of.
         epoch: The epoch that has ended, for `epoch`.
         images_s: Throughput of its training [images/s].
         record: What was stored, for `finished`.
@@ -27,6 +28,7 @@ class Event:
     cell: Cell
     phase: str | None = None
     trial: int | None = None
+    lr: float | None = None
     epoch: Epoch | None = None
     images_s: float | None = None
     record: Record | None = None

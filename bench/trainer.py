@@ -113,7 +113,7 @@ class Trainer:
         keep = _Keeper(path, key, self.job.checkpoint_s)
 
         def told(epoch: Epoch, speed: float | None) -> bool:
-            self.emit(Event(kind="epoch", cell=self.cell, trial=trial, epoch=epoch, images_s=speed))
+            self.emit(Event(kind="epoch", cell=self.cell, trial=trial, lr=lr, epoch=epoch, images_s=speed))
             return watch(epoch)
 
         def once(execution: Execution) -> train.Fit:

@@ -8,11 +8,13 @@ process still learns from it, but it is never chosen (docs/adr/0004).
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -117,6 +119,37 @@ def anchors(tuning: Tuning) -> list[float]:
     """The first rates: the geometric middle of the range, then the middles of its lower and upper third."""
     low, high = (math.log(end) for end in tuning.lr_range)
     return [math.exp(low + (high - low) * share) for share in (1 / 2, 1 / 6, 5 / 6)]
+
+
+def gather(journals: Mapping[str, Path]) -> tuple[optuna.storages.BaseStorage, list[Path]]:
+    """Copy journals into one storage in memory, a study under each name; a journal is read, never written or locked.
+
+    Returns:
+        The storage, and the journals that could not be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage, unread = optuna.storages.InMemoryStorage(), []
+    for name, path in journals.items():
+        try:
+            whole = optuna.storages.JournalStorage(_Reading(path))
+            optuna.copy_study(from_study_name="lr", from_storage=whole, to_storage=storage, to_study_name=name)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            unread.append(path)
+    return storage, unread
+
+
+class _Reading(optuna.storages.journal.BaseJournalBackend):
+    """The whole lines of a journal as they are now, kept from whatever would write to it."""
+
+    def __init__(self, path: Path) -> None:
+        content = path.read_bytes()
+        self.logs = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        yield from self.logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise OSError("A journal that is only read.")
 
 
 def _behind(study: optuna.Study, epoch: int, value: float) -> bool:

@@ -114,6 +114,44 @@ def test_a_failed_cell_makes_exit_code_1_and_the_others_are_kept(bench, study_fi
     assert "failed in tune: ValueError: planted: this network does not work" in out
 
 
+def test_a_script_reads_json_lines_from_stdout_and_people_read_stderr(bench, study_file: str, tmp_path: Path):
+    from bench import events
+    from bench.store import records
+
+    code, out, err = bench(
+        "run", "matrix", study_file, "--workers", "1", "--architecture", "tiny,faulty,chatty", "--json"
+    )
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in out.splitlines()]
+    finished = {line["cell"]: line for line in lines if line["event"] == "finished"}
+    stored = {record.cell.key: record for record in records(tmp_path / "results" / "mine")}
+
+    assert 1 == code
+    assert "1 of 4 cells have no result" in err
+    assert "mdice_d_fg" in err
+    assert "a line of its own" in err  # what a network prints in a worker
+    assert ("study", 4, 4) == tuple(lines[0][name] for name in ("event", "cells", "to_run"))
+    assert stored.keys() == finished.keys()
+    for key, record in stored.items():
+        told = json.loads(json.dumps(events.recorded(record)))
+
+        assert told == {name: finished[key][name] for name in told}
+    assert ("report", 4, 1) == tuple(lines[-1][name] for name in ("event", "cells", "failed"))
+    assert [] == [name for name in ("page", "csv", "md", "json") if not Path(lines[-1][name]).is_file()]
+    tested = {"mdice_d_fg", "miou_d_fg", "pixel_acc", "metrics", "counts_hash", "test"}
+    assert [] == [line for line in lines if tested & line.keys()]
+    code, out, err = bench("run", "matrix", study_file, "--json", "--architecture", "tiny,faulty,chatty")
+
+    assert (1, ["study", "report"]) == (code, [json.loads(line)["event"] for line in out.splitlines()])
+    assert "Nothing to run" in err
+    code, out, err = bench("run", "matrix", study_file, "--json", "--dry-run", "--name", "dry")
+
+    assert ["study", "cost", "cost"] == [json.loads(line)["event"] for line in out.splitlines()]
+    code, out, err = bench("run", "matrix", study_file, "--json", "--device", "tpu")
+
+    assert (2, "error") == (code, json.loads(out)["event"])
+    assert 1 == err.count("\n")
+
+
 def test_any_folder_is_a_data_set(bench, tmp_path: Path):
     for number in range(8):
         images(tmp_path / "cells" / "images", [f"{number}.png"])

@@ -18,14 +18,14 @@ NEEDS_TORCH = {
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
-    {"specs", "errors", "quantities", "cli_rows", "cli_options"},
+    {"specs", "errors", "quantities", "cli_rows"},
     {"names"},
     {"catalog", "datasets", "architectures"},
     {"metrics", "losses", "plan", "study", "split", "baselines", "presets", "fit", "duplicates"},
     {"decode"},
     {"augment"},
-    {"store", "statistics", "workers", "pool"},
-    {"archive", "leaderboard", "derived", "job"},
+    {"store", "statistics", "workers", "pool", "progress", "extras"},
+    {"archive", "leaderboard", "derived", "job", "events", "scalars", "watch"},
     {"prepare", "figures", "svg", "pictures", "efficiency"},
     {"card", "data", "listing", "problems", "report", "export"},
     {"contact"},
@@ -36,8 +36,8 @@ LAYERS = [
     {"cell"},
     {"estimate"},
     {"run"},
-    {"cli_screen", "cli_show"},
-    {"cli_data"},
+    {"cli_options", "cli_screen", "cli_show"},
+    {"cli_data", "cli_live", "cli_dashboard", "cli_status"},
     {"cli"},
     {"__main__"},
 ]

@@ -258,11 +258,13 @@ def test_an_error_without_words_is_a_failed_row_like_any_other(tmp_path: Path, d
 
     from rich.console import Console
 
-    from bench.cli_screen import Live
+    from bench import plan
+    from bench.cli_live import Lines
+    from bench.progress import Account
 
-    with Live(Console(file=io.StringIO()), wanted, run.survey(wanted, where), 3) as live:
+    with Lines(Console(file=io.StringIO()), Account(wanted, plan.cells(wanted))) as lines:
         for event in events:
-            live.tell(event)
+            lines.tell(event)
     statuses = {record.cell.architecture: record.status for record in small.stored(wanted, where).values()}
 
     assert (Status.FAILED, Status.OK) == (statuses["faulty[how=silent]"], statuses["tiny"])
