@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.cli_screen import Live
     from bench.run import Planned
     from bench.specs import Place, Study
+    from bench.workers import Limits
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -130,6 +131,16 @@ def matrix(
         int | None,
         typer.Option(metavar="N", min=0, help="Cells at once; default: one per core or GPU; 0: in this process."),
     ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option("--time-limit", metavar="MINUTES", help="A cell that takes longer is ended; default: no limit."),
+    ] = None,
+    silence_limit: Annotated[
+        float,
+        typer.Option(
+            "--silence-limit", metavar="MINUTES", help="A worker that gives no sign of life for so long is ended."
+        ),
+    ] = 60.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells with parameters and cost; train nothing.")
     ] = False,
@@ -146,9 +157,10 @@ def matrix(
         "epochs": epochs, "trials": trials, "size": size, "fit": fit, "batch": batch, "lr_range": lr_range,
         "augment": augment,
     }  # fmt: skip
+    limits = _limits(time_limit, silence_limit)
     place = _place(results, data_home)
     chosen = _study(study, changes, name)
-    _run(chosen, place, device, workers, dry_run=dry_run, retry_failed=retry_failed, skip_missing=skip_missing)
+    _run(chosen, place, device, workers, limits, dry_run=dry_run, retry_failed=retry_failed, skip_missing=skip_missing)
 
 
 @app.command()
@@ -231,6 +243,7 @@ def _run(
     place: Place,
     device: str,
     workers: int | None,
+    limits: Limits,
     *,
     dry_run: bool,
     retry_failed: bool,
@@ -256,18 +269,18 @@ def _run(
     else:
         with cli_screen.bar(console(), "Fitting images to the training size") as progress:
             run.derive(job, todo, progress)
-        _train(job, todo, count, cli_screen.Live(console(), study, todo, len(planned)))
+        _train(job, todo, count, limits, cli_screen.Live(console(), study, todo, len(planned)))
     _finish(place.results / study.name)
 
 
-def _train(job: Job, todo: list[Planned], count: int, live: Live) -> None:
+def _train(job: Job, todo: list[Planned], count: int, limits: Limits, live: Live) -> None:
     """Run cells with their progress shown; Ctrl-C and SIGTERM stop it, and say that nothing finished is lost."""
     from bench import run
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with live:
-            run.run_study(job, todo, count=count, on_event=live.tell)
+            run.run_study(job, todo, count=count, on_event=live.tell, limits=limits)
     except KeyboardInterrupt:
         _complain("Interrupted. Finished cells are kept; the same command goes on from here.")
         raise typer.Exit(130) from None
@@ -320,6 +333,16 @@ def _study(argument: str | None, changes: dict[str, object], name: str | None) -
     if name is None and argument is None and changed != base:
         name = "custom"
     return run.resolve(dataclasses.replace(changed, name=studies.folder_name(name or base.name)))
+
+
+def _limits(time_limit: float | None, silence_limit: float) -> Limits:
+    """What a worker may use; minutes on the command line, seconds inside."""
+    from bench.workers import Limits
+
+    for option, minutes in (("--time-limit", time_limit), ("--silence-limit", silence_limit)):
+        if minutes is not None and not minutes > 0:  # nan too
+            raise StudyError(f"{option} is {minutes:g}. Give minutes, more than 0, as {option} 90 or {option} 0.5.")
+    return Limits(seconds=None if time_limit is None else 60 * time_limit, silence=60 * silence_limit)
 
 
 def _folder(study: str | None, results: Path) -> Path:
