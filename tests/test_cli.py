@@ -289,3 +289,14 @@ def test_help_names_every_command(bench):
     _, out, _ = bench("--help")
 
     assert [] == [word for word in ("list", "data", "run", "status", "report", "doctor") if word not in out]
+
+
+@pytest.mark.parametrize("option", ["--time-limit", "--silence-limit"])
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+def test_a_limit_that_is_no_time_is_one_line(option: str, minutes: str):
+    result = bench("run", "matrix", option, minutes)
+
+    assert 2 == result.returncode
+    assert (
+        f"Error: {option} is {minutes}. Give minutes, more than 0, as {option} 90 or {option} 0.5.\n" == result.stderr
+    )

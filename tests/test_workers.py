@@ -185,18 +185,18 @@ def test_an_error_of_the_users_ends_everything_and_arrives_as_itself():
 
 
 def test_a_job_past_its_time_is_interrupted_and_tells_where_it_was():
-    died = only_death(listen([("sleep", None)], seconds=1, grace=60))
+    died = only_death(listen([("sleep", None)], seconds=0.5, grace=60))
 
     assert "timed_out" == died.kind
-    assert "The time limit of 1 s passed; the worker was interrupted." == died.reason
+    assert "The time limit of 0.5 s passed; the worker was interrupted." == died.reason
     assert "time.sleep(600)" in died.output
 
 
 @pytest.mark.parametrize(("job", "how"), [(("swallow", None), "terminated"), (("deadlock", False), "terminated")])
 def test_one_that_does_not_heed_the_interrupt_is_terminated(job: tuple[str, object], how: str):
-    died = only_death(listen([job], seconds=1, grace=1))
+    died = only_death(listen([job], seconds=0.5, grace=0.5))
 
-    assert f"The time limit of 1 s passed; the worker was {how}." == died.reason
+    assert f"The time limit of 0.5 s passed; the worker was {how}." == died.reason
     assert job[0] in died.output  # where it hangs, even in C
 
 
@@ -208,9 +208,9 @@ def test_one_that_blocks_signals_while_it_hangs_in_c_is_killed_and_the_next_job_
 
 
 def test_a_job_that_says_nothing_for_too_long_is_ended():
-    died = only_death(listen([("sleep", None)], silence=3, grace=60))
+    died = only_death(listen([("sleep", None)], silence=1.5, grace=60))
 
-    assert ("timed_out", "No sign of life for 3 s; the worker was interrupted.") == (died.kind, died.reason)
+    assert ("timed_out", "No sign of life for 1.5 s; the worker was interrupted.") == (died.kind, died.reason)
 
 
 def test_time_passes_for_a_job_that_talks_all_the_time_unless_what_it_says_restarts_the_clock():
