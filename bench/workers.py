@@ -298,9 +298,9 @@ class Team:
 
     def _weigh(self) -> None:
         """Kill the largest worker when all together hold too much, before the system kills one of its own choice."""
-        if self.limits.memory is None or self.now < self.weighed + TICK:
+        if self.limits.memory is None or time.monotonic() < self.weighed + TICK:
             return
-        self.weighed = self.now
+        self.weighed = time.monotonic()
         weights = {worker: _anonymous(worker) for worker in self.busy}
         total = sum(weights.values())
         if total <= self.limits.memory:
