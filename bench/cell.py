@@ -98,7 +98,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
         _count_energy(state, used)
     except DiskFull:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit in a network ends its cell, not the worker
         log = traceback.format_exc()
         failure = Failure(phase=state.phase, kind=type(error).__name__, message=str(error)[:2000])
         status = Status.OUT_OF_MEMORY if out_of_memory(error) else Status.FAILED

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import shlex
-import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from bench import __version__, catalog, cli_dashboard
 from bench.cli_data import data_app
-from bench.cli_options import DataHome, Results, console, home, say, show, study_folder
+from bench.cli_options import DataHome, Results, complain, console, home, show, study_folder
+from bench.cli_run import run_app
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
-    from bench.cli_live import View
-    from bench.events import Script
-    from bench.job import Event, Job
-    from bench.progress import Account
-    from bench.run import Planned
-    from bench.specs import Place, Study
+    from bench.specs import Place
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +29,6 @@ app = typer.Typer(
     help="Benchmark segmentation architectures across microscopy data sets; leaderboards a careful reader can trust.",
     epilog="Start with [bold]bench run matrix[/bold]: a small study on generated pictures, in a few minutes.",
 )
-run_app = typer.Typer(no_args_is_help=True, help="Train and score cells of the matrix.")
 app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
 
@@ -62,18 +52,12 @@ class Format(StrEnum):
     JSON = "json"
 
 
-StudyName = Annotated[
-    str | None, typer.Argument(metavar="[STUDY]", help="A study file (.toml), or a built-in study; default: quick.")
-]
-Many = list[str] | None
-
-
 def main() -> None:
     """Run the program; an error of the user's is one line on stderr and an exit code, never a traceback."""
     try:
         app()
     except BenchError as error:
-        _complain(f"Error: {error}")
+        complain(f"Error: {error}")
         sys.exit(error.exit_code)
 
 
@@ -104,66 +88,6 @@ def list_(axis: Annotated[Axis | None, typer.Argument(help="One axis; default: a
 
     for chosen in [axis] if axis else list(Axis):
         show(listing.table(chosen.value), title=chosen.value)
-
-
-@run_app.command("matrix")
-def matrix(
-    study: StudyName = None,
-    dataset: Annotated[
-        Many, typer.Option(help="A data set, or the path of a folder; repeat or separate by commas.")
-    ] = None,
-    architecture: Annotated[Many, typer.Option(help="An architecture, as unet or 'unet\\[encoder=resnet50]'.")] = None,
-    loss: Annotated[Many, typer.Option(help="A loss expression, as dice+ce.")] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Retrain the tuned rate under N fresh seeds.")] = None,
-    folds: Annotated[
-        int | None, typer.Option(metavar="K", help="Cross-validate by source; 1 keeps the official split.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs of one training.")] = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Learning rates tried per cell.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="S|HxW", help="Training size; scores are at native size.")] = None,
-    fit: Annotated[
-        str | None, typer.Option(help="resize, letterbox (keeps the shape) or tile (keeps the scale).")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Images per step.")] = None,
-    lr_range: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Rates to search, as 1e-5:1e-1.")] = None,
-    augment: Annotated[str | None, typer.Option(help="none, light, standard, heavy or seed0, 1, 2, 4.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the results folder; default: the study's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="Cells at once; default: one per core or GPU; 0: in this process."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cells with parameters and cost; train nothing.")
-    ] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")] = False,
-    skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out data sets that are not prepared.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For scripts: events as lines of JSON on stdout, all else on stderr.")
-    ] = False,
-    tensorboard: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write training curves there; needs cytobench\\[tensorboard].")
-    ] = None,
-    results: Results = Path("results"),
-    data_home: DataHome = None,
-) -> None:
-    """Run a study: every data set x architecture x loss, each with a tuned learning rate; then the leaderboard."""
-    from bench import events
-
-    changes: dict[str, object] = {
-        "datasets": dataset, "architectures": architecture, "losses": loss, "seeds": seeds, "folds": folds,
-        "epochs": epochs, "trials": trials, "size": size, "fit": fit, "batch": batch, "lr_range": lr_range,
-        "augment": augment,
-    }  # fmt: skip
-    place = _place(results, data_home)
-    chosen = _study(study, changes, name)
-    with events.script() if as_json else contextlib.nullcontext() as script:
-        _run(
-            chosen, place, device, workers, dry_run=dry_run, retry_failed=retry_failed, skip_missing=skip_missing,
-            script=script, tensorboard=tensorboard,
-        )  # fmt: skip
 
 
 @app.command()
@@ -242,129 +166,7 @@ def version() -> None:
 app.command("dashboard")(cli_dashboard.dashboard)
 
 
-def _run(
-    study: Study,
-    place: Place,
-    device: str,
-    workers: int | None,
-    *,
-    dry_run: bool,
-    retry_failed: bool,
-    skip_missing: bool,
-    script: Script | None,
-    tensorboard: Path | None,
-) -> None:
-    from bench import cli_live, cli_screen, plan, run
-    from bench.progress import Account
-    from bench.scalars import Scalars
-
-    extra: list[View] = [*([script] if script else []), *([Scalars(tensorboard)] if tensorboard else [])]
-    run.check_device(device)
-    if place.results.exists() and not place.results.is_dir():
-        raise StudyError(f"{place.results} is a file, not a folder for results. Choose another --results.")
-    study = _prepared(study, place, skip_missing=skip_missing)
-    planned = run.survey(study, place)
-    todo = run.pending(planned, retry_failed=retry_failed)
-    count = min(run.default_workers(device) if workers is None else workers, len(plan.groups([t.cell for t in todo])))
-    job = run.job(study, place, device, count)
-    account = Account(
-        study, [one.cell for one in todo], stored=len(planned) - len(todo), workers=count, began=time.monotonic()
-    )
-    if script:
-        script.study(account, place.results / study.name)
-    if dry_run:
-        prices = run.costs(planned, job)
-        cli_screen.costs(console(), prices, todo, count)
-        if script:
-            script.costs(prices)
-        return
-    if not todo:
-        failed = sum(one.standing is run.Standing.FAILED for one in planned)
-        state = f"; {failed} failed, which --retry-failed runs again" if failed else " and up to date"
-        console().print(f"Nothing to run: all {len(planned)} cells of {study.name} are stored{state}.")
-    else:
-        with cli_screen.bar(console(), "Fitting images to the training size") as progress:
-            run.derive(job, todo, progress)
-        _train(job, todo, count, account, [cli_live.view(console(), account), *extra])
-    _finish(place.results / study.name, script)
-
-
-def _train(job: Job, todo: list[Planned], count: int, account: Account, views: Sequence[View]) -> None:
-    """Run cells with their progress shown; Ctrl-C and SIGTERM stop it, and say that nothing finished is lost."""
-    from bench import run
-
-    def tell(event: Event) -> None:
-        account.take(event, time.monotonic())
-        for view in views:
-            view.tell(event)
-
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with contextlib.ExitStack() as stack:
-            for view in views:
-                stack.enter_context(view)
-            run.run_study(job, todo, count=count, on_event=tell)
-    except KeyboardInterrupt:
-        _complain("Interrupted. Finished cells are kept; the same command goes on from here.")
-        raise typer.Exit(130) from None
-
-
-def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:
-    """Prepare what prepares itself; without --skip-missing the first missing data set ends the run."""
-    from bench import cli_screen, prepare, problems
-    from bench.errors import DataError
-
-    kept = []
-    for name in study.datasets:
-        try:
-            with problems.logged(name, place.data_home), cli_screen.bar(console(), f"Preparing {name}") as progress:
-                prepare.prepare(name, place.data_home, progress=progress, recipe=study.recipe, say=say)
-            kept.append(name)
-        except DataError as error:
-            if not skip_missing:
-                raise
-            _complain(f"Left out: {error}")
-    if not kept:
-        raise StudyError(f"None of the data sets {', '.join(study.datasets)} is prepared. See bench doctor.")
-    return dataclasses.replace(study, datasets=tuple(kept))
-
-
-def _finish(folder: Path, script: Script | None) -> None:
-    """The leaderboard in the terminal, the page on disk, and exit code 1 when a cell failed."""
-    from bench import cli_screen
-    from bench import report as reports
-
-    content = reports.collect(folder, "default")
-    page = reports.publish(content)
-    for table in cli_screen.boards(content.boards, content.profile):
-        console().print(table)
-    console().print(f"Page: {page.resolve()}", soft_wrap=True)
-    failed = [row for row in content.rows if row.status not in ("ok", "diverged")]
-    if script:
-        script.report(page, cells=len(content.rows), failed=len(failed))
-    if failed:
-        _complain(
-            f"{len(failed)} of {len(content.rows)} cells have no result; see bench status {shlex.quote(str(folder))}."
-        )
-        raise typer.Exit(1)
-
-
-def _study(argument: str | None, changes: dict[str, object], name: str | None) -> Study:
-    from bench import run
-    from bench import study as studies
-
-    base = studies.load(argument or "quick")
-    changed = studies.override(base, changes)
-    if name is None and argument is None and changed != base:
-        name = "custom"
-    return run.resolve(dataclasses.replace(changed, name=studies.folder_name(name or base.name)))
-
-
 def _place(results: Path, data_home: Path | None) -> Place:
     from bench.specs import Place
 
     return Place(results=results, data_home=home(data_home))
-
-
-def _complain(message: str) -> None:
-    Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True)

@@ -62,3 +62,8 @@ def console() -> Console:
     """Standard output; when it is not a terminal, nothing moves in it, and it is wide, so that a log is not cut off."""
     terminal = sys.stdout.isatty()
     return Console(width=None if terminal else 200, highlight=False, force_interactive=None if terminal else False)
+
+
+def complain(message: str) -> None:
+    """Print a line on standard error."""
+    Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True)

@@ -14,6 +14,7 @@ import torch
 
 from bench import __version__
 from bench.errors import StudyError
+from bench.serve import SLOT
 
 
 def resolve_device(name: str) -> torch.device:
@@ -22,15 +23,15 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         StudyError: If there is no such device on this machine.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind == "cuda":
-        found = torch.cuda.device_count()
-        if int(index or 0) >= found:
-            raise StudyError(f"The device {name} is not here: torch sees {found} CUDA devices. Use --device auto.")
-        torch.cuda.set_device(int(index or 0))
-    return torch.device(name)
+    found = torch.cuda.device_count()
+    kind, _, index = ("cuda" if found else "cpu", "", "") if name == "auto" else name.partition(":")
+    if kind != "cuda":
+        return torch.device(name if name != "auto" else "cpu")
+    if int(index or 0) >= found:
+        raise StudyError(f"The device {name} is not here: torch sees {found} CUDA devices. Use --device auto.")
+    number = int(index) if index else int(os.environ.get(SLOT, "0")) % found  # workers spread over the GPUs
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
 
 
 def computes_in_bf16(device: torch.device) -> bool:

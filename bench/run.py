@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import functools
 import importlib.metadata
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import filelock
-
-from bench import catalog, losses, plan, workers
+from bench import catalog, locks, losses, machine, plan, workers
 from bench import study as studies
+from bench.attempts import Ledger, run_group
 from bench.baselines import BASELINES
 from bench.catalog import unknown
-from bench.errors import DataError, StoreError, StudyError
+from bench.errors import DataError, StudyError
+from bench.job import Event, Job
 from bench.prepare import Prepared, Progress, open_prepared
 from bench.presets import preset
-from bench.specs import FINAL, Cell, Failure, Place, Record, Status, Study
+from bench.specs import FINAL, Cell, Place, Record, Status, Study
 from bench.split import SPLIT_VERSION
 from bench.store import Store, check_room, write_bytes
 
 if TYPE_CHECKING:
     from bench.estimate import Cost
-    from bench.job import Event, Job
 
 PACKAGES = ("torch", "timm", "segmentation-models-pytorch", "optuna", "numpy", "scipy", "scikit-image", "pillow")
 """Whose arithmetic reaches a result; their versions are part of every fingerprint."""
@@ -117,9 +116,9 @@ def pending(planned: Sequence[Planned], *, retry_failed: bool) -> list[Planned]:
 
 def job(study: Study, place: Place, device: str, count: int) -> Job:
     """What workers are told: the study, where things are, and a fair share of the cores."""
-    from bench.job import Job
-
-    return Job(study=study, place=place, device=device, threads=max(1, cores() // max(count, 1)), workers=max(count, 1))
+    return Job(
+        study=study, place=place, device=device, threads=max(1, machine.cores() // max(count, 1)), workers=max(count, 1)
+    )
 
 
 def costs(planned: Sequence[Planned], job: Job) -> list[Cost]:
@@ -142,82 +141,88 @@ def derive(job: Job, todo: Sequence[Planned], progress: Progress = lambda done, 
 
 @contextlib.contextmanager
 def writing_study(study: Study, place: Place) -> Generator[None]:
-    """Hold the study's folder for this process alone, with the resolved study in it.
+    """Write to the study's folder, with the resolved study in it; other runs of the same study may do so too.
 
     Raises:
-        StoreError: If another run holds it, there is no room, or the folder cannot be written.
+        StoreError: If a run of another study writes to it, there is no room, or the folder cannot be written.
     """
     folder = place.results / study.name
     check_room(folder)
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise StoreError(f"Another run is writing to {folder}. Wait for it, or choose another --name.") from error
-    try:
-        write_study(study, place)
+    path, text = folder / "study.toml", studies.dump(study).encode()
+
+    def same() -> bool:
+        return not path.is_file() or path.read_bytes() == text
+
+    with locks.among_others(folder, same, functools.partial(write_study, study, place)):
         yield
-    finally:
-        lock.release()
 
 
-def run_study(job: Job, todo: Sequence[Planned], *, count: int, on_event: Callable[[Event], None]) -> None:
+def run_study(
+    job: Job,
+    todo: Sequence[Planned],
+    *,
+    count: int,
+    on_event: Callable[[Event], None],
+    limits: workers.Limits | None = None,
+) -> None:
     """Run cells on worker processes; every one ends as a stored record.
 
     Args:
-        count: How many workers; 0 runs the cells in this process, one after another.
+        count: How many workers; 0 runs the cells in this process, one after another, where nothing is isolated.
         on_event: Told what the cells tell about themselves.
+        limits: What a worker may use; the time is that of one cell.
     Raises:
         BenchError: What ends a study: a full disk, a device that is not there.
-        KeyboardInterrupt: After the cells that workers were running were stored as interrupted.
+        KeyboardInterrupt: After the cells that were running were stored as interrupted.
     """
     with writing_study(job.study, job.place):
-        _run_study(job, todo, count, on_event)
+        write_splits(job, todo)
+        derive(job, todo)
+        ledger = Ledger(job, {one.cell: one.ingredients for one in todo}, on_event)
+        try:
+            if count == 0:
+                _run_here(job, ledger)
+            else:
+                _run_on_workers(job, ledger, count, limits)
+        except KeyboardInterrupt:
+            ledger.stopped()
+            raise
 
 
-def _run_study(job: Job, todo: Sequence[Planned], count: int, on_event: Callable[[Event], None]) -> None:
-    from bench.job import Event
+def _run_here(job: Job, ledger: Ledger) -> None:
+    waiting = deque(ledger.left)
+    while waiting:
+        number = waiting.popleft()
+        run_group(job, ledger.task(number), functools.partial(ledger.heard, number))
+        if ledger.left[number]:  # another run is at them
+            waiting.append(number)
 
-    write_splits(job, todo)
-    derive(job, todo)
-    ingredients = {one.cell: one.ingredients for one in todo}
-    groups = plan.groups([one.cell for one in todo])
-    jobs = [[(cell, ingredients[cell]) for cell in group] for group in groups]
-    if count == 0:
-        for group in jobs:
-            run_group(job, group, on_event)
-        return
+
+def _run_on_workers(job: Job, ledger: Ledger, count: int, limits: workers.Limits | None) -> None:
     _quiet_threads(job.threads)
-    unfinished = {number: list(group) for number, group in enumerate(groups)}
-    running: dict[int, Cell] = {}
-    try:
-        for message in workers.run(functools.partial(run_group, job), jobs, workers=count):
-            if isinstance(message, workers.Said) and isinstance(message.content, Event):
-                event = message.content
-                running[message.job] = event.cell
-                if event.kind == "finished":
-                    unfinished[message.job].remove(event.cell)
-                    running.pop(message.job, None)
-                on_event(event)
-            elif isinstance(message, workers.Died):
-                for cell in unfinished[message.job]:
-                    error = Failure(phase="worker", kind="WorkerDied", message=message.reason)
-                    record = _without_result(job, cell, ingredients[cell], Status.FAILED, error)
-                    on_event(Event(kind="finished", cell=cell, record=record))
-                running.pop(message.job, None)
-    except KeyboardInterrupt:
-        for cell in running.values():
-            error = Failure(phase="run", kind="KeyboardInterrupt", message="Stopped from outside.")
-            _without_result(job, cell, ingredients[cell], Status.INTERRUPTED, error)
-        raise
+    with workers.Team(functools.partial(run_group, job), size=count, limits=limits, restarts=_starts) as team:
+        for number in ledger.left:
+            team.add(number, ledger.task(number))
+        for message in team:
+            if isinstance(message, workers.Said):
+                _pass_on(ledger, team, message)
+                continue
+            if isinstance(message, workers.Died):
+                ledger.died(message)
+            if ledger.left[message.job]:  # it died, or another run is at them
+                team.add(message.job, ledger.task(message.job), fresh=isinstance(message, workers.Died))
 
 
-def run_group(job: Job, group: Sequence[tuple[Cell, dict[str, object]]], say: Callable[[Event], None]) -> None:
-    """The cells that share a tuning, in order of their seeds; runs in a worker."""
-    from bench import cell as cells
+def _pass_on(ledger: Ledger, team: workers.Team, said: workers.Said) -> None:
+    if isinstance(said.content, Event):
+        if said.content.record is not None and said.content.record.error is not None:
+            ledger.note(said.content.cell, team.output(said.job))
+        ledger.heard(said.job, said.content)
 
-    for cell, ingredients in group:
-        cells.run(cell, ingredients, job, say)
+
+def _starts(content: object) -> bool:
+    """Every cell of a group has its own time."""
+    return getattr(content, "kind", None) == "started"
 
 
 def write_splits(job: Job, todo: Sequence[Planned]) -> None:
@@ -262,17 +267,6 @@ def why(one: Planned) -> list[str]:
     ]
 
 
-def default_workers(device: str) -> int:
-    """Workers when nobody says: one per core on a processor (up to 8), one on a GPU."""
-    on_gpu = device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists())
-    return 1 if on_gpu else min(cores(), 8)
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def check_device(name: str) -> None:
     """Refuse a device that is not here before anything is written; torch is loaded only to look for a CUDA device.
 
@@ -293,20 +287,6 @@ def _standing(record: Record | None, ingredients: dict[str, object]) -> Standing
     if record.fingerprint != plan.digest(ingredients):
         return Standing.STALE
     return Standing.DONE if record.status in FINAL else Standing.FAILED
-
-
-def _without_result(job: Job, cell: Cell, ingredients: dict[str, object], status: Status, error: Failure) -> Record:
-    record = Record(
-        study=job.study.name,
-        cell=cell,
-        fingerprint=plan.digest(ingredients),
-        ingredients=ingredients,
-        status=status,
-        error=error,
-        finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
-    job.store.write(record)
-    return record
 
 
 def _differences(old: object, new: object, path: str) -> Iterator[str]:

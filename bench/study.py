@@ -146,7 +146,7 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
         for axis in ("datasets", "architectures", "losses")
         if axis in values
     }
-    recipe = {key: values[key] for key in ("batch", "augment", "fit") if key in values}
+    recipe = {key: values[key] for key in ("batch", "augment", "fit", "deterministic") if key in values}
     if recipe.get("fit", "tile") != "tile":
         recipe["overlap"] = 0
     if "size" in values:

@@ -327,3 +327,23 @@ def test_help_names_every_command(bench):
     _, out, _ = bench("--help")
 
     assert [] == [word for word in ("list", "data", "run", "status", "report", "doctor") if word not in out]
+
+
+@pytest.mark.parametrize("option", ["--time-limit", "--silence-limit"])
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+def test_a_limit_that_is_no_time_is_one_line(bench, option: str, minutes: str):
+    line = f"Error: {option} is {minutes}. Give minutes, more than 0, as {option} 90 or {option} 0.5.\n"
+
+    assert (2, "", line) == bench("run", "matrix", option, minutes)
+
+
+def test_limits_are_given_in_minutes_and_change_no_result(bench, study_file: str, monkeypatch: pytest.MonkeyPatch):
+    from bench import run
+
+    given, run_study = [], run.run_study
+    monkeypatch.setattr(run, "run_study", lambda *a, limits, **k: (given.append(limits), run_study(*a, **k)))
+    bench("run", "matrix", study_file, "--workers", "0", "--time-limit", "1.5")
+    _, out, _ = bench("run", "matrix", study_file, "--workers", "0", "--time-limit", "2", "--silence-limit", "3")
+
+    assert [(90.0, 3600.0)] == [(limits.seconds, limits.silence) for limits in given]
+    assert "Nothing to run" in out

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import torch
 
 from bench import run
 from bench import study as studies
-from bench.errors import DataError, StoreError, StudyError
+from bench.errors import DataError, StudyError
 from bench.specs import Budget, Execution, Place, Recipe, Record, Status, Tuning
 from bench.split import SPLIT_VERSION
 from bench.store import Store
@@ -183,27 +181,6 @@ def test_a_failed_cell_runs_again_only_when_asked_to(tmp_path: Path, data_home: 
     assert ("started", "finished") == (kinds[0], kinds[-1])
 
 
-def test_a_worker_that_is_killed_costs_its_own_cell_alone(tmp_path: Path, data_home: Path):
-    where = small.place(tmp_path, data_home)
-    wanted = small.study(architectures=("faulty[how=kill]", "tiny"))
-    small.execute(wanted, where, workers=1)
-    records = small.stored(wanted, where)
-    dead = records[f"{small.SMEAR}/faulty[how=kill]/ce/f0-s0"]
-
-    assert Status.OK == records[f"{small.SMEAR}/tiny/ce/f0-s0"].status
-    assert Status.FAILED == dead.status
-    assert dead.error is not None
-    assert "SIGKILL" in dead.error.message
-
-
-def test_a_second_run_into_the_same_folder_is_refused_while_the_first_one_writes(tmp_path: Path, data_home: Path):
-    where, wanted = small.place(tmp_path, data_home), small.study()
-    with run.writing_study(wanted, where), pytest.raises(StoreError, match="Another run is writing to"):
-        small.execute(wanted, where)
-
-    assert small.execute(wanted, where)
-
-
 def test_a_folder_gives_the_same_result_however_its_path_is_spelled(tmp_path: Path, data_home: Path, monkeypatch):
     from bench import export
 
@@ -278,53 +255,6 @@ def test_a_device_that_is_not_there_ends_the_study_with_one_line(tmp_path: Path,
         run.run_study(job, run.survey(wanted, where), count=0, on_event=lambda event: None)
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from tests import small
-if __name__ == "__main__":
-    wanted = small.study(losses=("ce", "dice", "dice+ce"))
-    where = small.place(Path(sys.argv[1]), Path(sys.argv[2]))
-    small.execute(wanted, where, workers=int(sys.argv[3]))
-"""
-
-
-def _start(tmp_path: Path, data_home: Path, workers: int) -> subprocess.Popen[bytes]:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, str(script), str(tmp_path), str(data_home), str(workers)],
-        env=environment,
-        start_new_session=True,
-    )
-
-
-@pytest.mark.parametrize("wait", [0.0, 0.6, 1.5])
-def test_after_kill_9_the_same_command_goes_on_and_ends_like_an_undisturbed_run(
-    tmp_path: Path, data_home: Path, wait: float
-):
-    wanted = small.study(losses=("ce", "dice", "dice+ce"))
-    (tmp_path / "calm").mkdir()
-    calm = small.place(tmp_path / "calm", data_home)
-    small.execute(wanted, calm)
-    process = _start(tmp_path, data_home, workers=1)
-    where = small.place(tmp_path, data_home)
-    _wait_for(lambda: any((where.results / "small" / "cells").rglob("record.json")))
-    time.sleep(wait)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = small.stored(wanted, where)
-    small.execute(wanted, where)
-    after, reference = small.stored(wanted, where), small.stored(wanted, calm)
-
-    assert kept.items() <= after.items()  # what was finished is not touched again
-    assert {key: record.counts_hash for key, record in reference.items()} == {
-        key: record.counts_hash for key, record in after.items()
-    }
-    assert not [path for path in where.results.rglob("*.part") if path.parent.name != "f0"]
-
-
 @pytest.mark.parametrize("calls", [1, 2])
 def test_a_tuning_broken_off_between_trials_ends_like_an_undisturbed_one(
     finished: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
@@ -355,19 +285,6 @@ def test_a_tuning_broken_off_between_trials_ends_like_an_undisturbed_one(
     assert [trial.lr for trial in one.trials] == [trial.lr for trial in other.trials]
     assert [trial.value for trial in one.trials] == [trial.value for trial in other.trials]
     assert one.counts_hash == other.counts_hash
-
-
-def test_ctrl_c_keeps_finished_cells_marks_the_running_one_and_leaves_no_process(tmp_path: Path, data_home: Path):
-    process = _start(tmp_path, data_home, workers=1)
-    where = small.place(tmp_path, data_home)
-    _wait_for(lambda: any((where.results / "small" / "tuning").rglob("journal")))
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=60)
-    records = small.stored(small.study(losses=("ce", "dice", "dice+ce")), where)
-
-    assert {Status.OK, Status.INTERRUPTED} >= {record.status for record in records.values()}
-    assert Status.OK == records[f"{small.SMEAR}/all_background/-/f0-s0"].status
-    _wait_for(lambda: not _group_lives(process.pid), seconds=10)
 
 
 FULL = """
@@ -421,21 +338,6 @@ def _tiny() -> torch.nn.Module:
     return spec.build(channels=3, classes=10, **(spec.options | options))
 
 
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _wait_for(condition, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     "recipe",
     [Recipe(size=(48, 32), fit="letterbox"), Recipe(size=(40, 40), fit="tile", overlap=8)],
@@ -456,11 +358,10 @@ def test_images_are_brought_to_size_before_the_first_worker_starts(tmp_path: Pat
     where = small.place(tmp_path, tmp_path / "home")
     found: list[str] = []
 
-    def look(*_: object, **__: object) -> list[object]:
+    def look(*_: object) -> None:
         found.extend(path.name for path in where.data_home.glob("*/*.npy"))
-        return []
 
-    monkeypatch.setattr(run.workers, "run", look)
+    monkeypatch.setattr(run, "_run_on_workers", look)
     small.execute(small.study(), where, workers=2)
 
     assert ["images-32x32-resize.npy", "masks-32x32-resize.npy"] == sorted(found)
