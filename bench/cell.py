@@ -37,7 +37,7 @@ from bench.fit import resize
 from bench.job import Emit, Event, Job
 from bench.prepare import Prepared, reopen
 from bench.specs import Cell, Efficiency, Execution, Failure, Record, Split, Status, TrialStatus
-from bench.store import write_arrays, write_bytes, writing
+from bench.store import raise_if_full, write_arrays, write_bytes, writing
 from bench.trainer import Trainer, build
 
 
@@ -99,6 +99,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     except DiskFull:
         raise
     except (Exception, SystemExit) as error:  # sys.exit in a network ends its cell, not the worker
+        raise_if_full(error, job.store.cell(cell))  # a library met it first, as optuna does in its journal
         log = traceback.format_exc()
         failure = Failure(phase=state.phase, kind=type(error).__name__, message=str(error)[:2000])
         status = Status.OUT_OF_MEMORY if out_of_memory(error) else Status.FAILED

@@ -227,11 +227,20 @@ def writing(path: Path) -> Generator[None]:
     except OSError as error:
         if error.errno is None:
             raise  # a decoder's complaint about its input, not the system's about the disk
-        if error.errno in _FULL:
-            raise DiskFull(
-                f"No room is left to write {path}. Finished cells are kept; free some disk and run again."
-            ) from error
+        raise_if_full(error, path)
         raise StoreError(f"Cannot write {path}: {error.strerror}. Check the folder, or choose another one.") from error
+
+
+def raise_if_full(error: BaseException, path: Path) -> None:
+    """Say what to do about an error of the system's, whoever met it, if it is that the disk is full.
+
+    Raises:
+        DiskFull: If there is no room.
+    """
+    if isinstance(error, OSError) and error.errno in _FULL:
+        raise DiskFull(
+            f"No room is left to write {path}. Finished cells are kept; free some disk and run again."
+        ) from error
 
 
 def sha256(path: Path) -> str:

@@ -68,7 +68,7 @@ class Campaign:
     def command(self, results: Path) -> list[str]:
         options = ["--results", str(results), "--data-home", str(self.folder / "data"), "--device", "cpu"]
         script = [sys.executable, str(ROOT / "tests" / "faults.py"), "--catalog", str(ROOT / "tests" / "catalog")]
-        study = ["run", "matrix", str(self.folder / "study.toml"), "--workers", "2", "--threads", "1"]
+        study = ["run", "matrix", str(self.folder / "study.toml"), "--workers", "2", "--threads", "1", "--retry-failed"]
         return [*script, *study, "--checkpoint-every", "0", *options]
 
     def start(self, results: Path, fault: str = "", limit: int = 0) -> subprocess.Popen[bytes]:

@@ -189,3 +189,19 @@ def test_data_that_do_not_fit_are_streamed_to_the_same_result(where: Place, tmp_
     assert {Streamed} == set(seen)
     assert untimed(one) == untimed(streamed)
     assert np.isfinite(one.efficiency.infer_images_s)
+
+
+def test_a_disk_that_is_full_when_the_journal_is_written_ends_the_study_and_fails_no_cell(where: Place, monkeypatch):
+    import errno
+
+    from bench import tune
+    from bench.errors import DiskFull
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tune.optuna.storages.journal.JournalFileBackend, "append_logs", full)
+    with pytest.raises(DiskFull, match="No room is left to write .*tiny"):
+        small.execute(small.study(), where)
+
+    assert [f"{small.SMEAR}/all_background/-/f0-s0"] == list(small.stored(small.study(), where))
