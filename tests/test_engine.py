@@ -201,7 +201,7 @@ def test_a_disk_that_is_full_when_the_journal_is_written_ends_the_study_and_fail
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tune.optuna.storages.journal.JournalFileBackend, "append_logs", full)
-    with pytest.raises(DiskFull, match="No room is left to write .*tiny"):
+    with pytest.raises(DiskFull, match=r"No room is left to write .*tiny"):
         small.execute(small.study(), where)
 
     assert [f"{small.SMEAR}/all_background/-/f0-s0"] == list(small.stored(small.study(), where))
