@@ -219,9 +219,9 @@ class _Trainer:
         write_bytes(self.folder / "trials.json", text.encode())
         return trials
 
-    def attempt(self, number: int, lr: float, watch: train.Watch) -> tune.Outcome:
+    def attempt(self, number: int, candidate: tune.Candidate, watch: train.Watch) -> tune.Outcome:
         """One trial, under seed 0; a complete one leaves its weights, since it may turn out the best."""
-        fitted = self.fit(lr, seed=0, trial=number, watch=watch)
+        fitted = self.fit(candidate, seed=0, trial=number, watch=watch)
         if fitted.status is TrialStatus.COMPLETE:
             save(self.weights(number), fitted)
         diverged = fitted.status is TrialStatus.DIVERGED
@@ -233,18 +233,20 @@ class _Trainer:
         )
 
     def final(self, found: Trial) -> tuple[train.Fit, float]:
-        """The training that is scored and its rate: the best trial itself, or the smoothed rate under a fresh seed."""
-        cell = self.state.cell
+        """The training that is scored and its rate: the best trial itself, or what a fresh seed trains with."""
+        cell, candidate = self.state.cell, tune.candidate(found)
         if cell.seed > 0:
-            lr = self.state.record.lr_smooth or found.lr
-            return self.fit(lr, seed=cell.seed, trial=None, watch=lambda epoch: False), lr
+            candidate = tune.fresh(self.state.record.trials) or candidate
+            return self.fit(candidate, seed=cell.seed, trial=None, watch=lambda epoch: False), candidate.lr
         if not self.weights(found.number).is_file():
-            self.attempt(found.number, found.lr, lambda epoch: False)
+            self.attempt(found.number, candidate, lambda epoch: False)
         return load(self.weights(found.number)), found.lr
 
-    def fit(self, lr: float, *, seed: int, trial: int | None, watch: train.Watch) -> train.Fit:
+    def fit(self, candidate: tune.Candidate, *, seed: int, trial: int | None, watch: train.Watch) -> train.Fit:
         """One training from the initial weights of a seed, told to the outside epoch by epoch."""
-        cell = replace(self.state.cell, seed=seed)
+        cell, recipe = replace(self.state.cell, seed=seed), self.state.job.study.recipe
+        decay = recipe.weight_decay if candidate.weight_decay is None else candidate.weight_decay
+        recipe = replace(recipe, weight_decay=decay, batch=candidate.batch or recipe.batch)
         if seed not in self.initial:
             self.initial[seed] = train.weights(build(cell, len(self.state.prepared.classes)))
         self.network.load_state_dict(self.initial[seed])
@@ -259,9 +261,9 @@ class _Trainer:
             self.train,
             self.val,
             classes=len(self.state.prepared.classes),
-            recipe=self.state.job.study.recipe,
+            recipe=recipe,
             budget=self.state.job.study.budget,
-            lr=lr,
+            lr=candidate.lr,
             seed=seed_of(cell),
             precision=self.state.precision,
             divisor=self.divisor,
