@@ -36,7 +36,7 @@ from bench.errors import DataError, DiskFull
 from bench.fit import resize
 from bench.job import Emit, Event, Job
 from bench.prepare import Prepared, reopen
-from bench.specs import Cell, Efficiency, Execution, Failure, Record, Split, Status, TrialStatus
+from bench.specs import Cell, Efficiency, Execution, Failure, Recipe, Record, Split, Status, Study, TrialStatus
 from bench.store import raise_if_full, write_arrays, write_bytes, writing
 from bench.trainer import Trainer, build
 
@@ -135,7 +135,9 @@ def _run_network(state: _Bench, expression: str) -> None:
         trainer = _trainer(state, expression, pairs["train"], pairs["val"])
     with state.timed("measure"):
         steps = plan.steps(state.cell, state.job.study, len(rows["train"]))
-        trainer.execution = execution.choose(trainer.timer(state.device), trainer.memory, steps)
+        trainer.execution = execution.choose(
+            trainer.timer(_widest(state.job.study), state.device), trainer.memory, steps
+        )
     fitted = _trained(state, trainer)
     state.record = replace(state.record, status=Status.DIVERGED, **_ran(state, trainer))
     if fitted is None or fitted.best_epoch == 0:
@@ -157,7 +159,7 @@ def _run_network(state: _Bench, expression: str) -> None:
 def _trainer(state: _Bench, expression: str, train: Pairs, val: Pairs) -> Trainer:
     """The network of a cell with all that its trainings need."""
     spec, _ = catalog.architecture(state.cell.architecture)
-    classes, recipe = len(state.prepared.classes), state.job.study.recipe
+    classes, recipe = len(state.prepared.classes), _widest(state.job.study)
     network = build(state.cell, classes).to(state.device)
     state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
     return Trainer(
@@ -184,23 +186,31 @@ def _trained(state: _Bench, trainer: Trainer) -> train.Fit | None:
     state.record = replace(state.record, trials=trials, lr_smooth=smooth)
     if found is None:
         return None
-    lr = found.lr if state.cell.seed == 0 else smooth or found.lr
+    candidate = tune.candidate(found)
+    if state.cell.seed > 0:
+        candidate = tune.fresh(trials) or candidate
     with state.timed("train"):
-        fitted = trainer.final(found, lr)
-    edge = tune.at_edge(lr, state.job.study.tuning)
+        fitted = trainer.final(found, candidate)
+    lr, edge = candidate.lr, tune.at_edge(candidate.lr, state.job.study.tuning)
+    state.record = replace(state.record, weight_decay=candidate.weight_decay, batch=candidate.batch)
     state.record = replace(state.record, lr=lr, edge=edge, history=fitted.history, best_epoch=fitted.best_epoch)
     return fitted
 
 
 def _ran(state: _Bench, trainer: Trainer) -> dict[str, Any]:
     """How the network was run, as the record tells it."""
-    adapted = trainer.execution.micro_batch < state.job.study.recipe.batch
+    adapted = trainer.execution.micro_batch < (state.record.batch or state.job.study.recipe.batch)
     return {"execution": trainer.execution, "batch_adapted": adapted}
+
+
+def _widest(study: Study) -> Recipe:
+    """The recipe with the largest batch that is tried: what has to fit, and what is timed."""
+    return replace(study.recipe, batch=max(study.tuning.batches, default=study.recipe.batch))
 
 
 def _memory(state: _Bench) -> execution.Memory:
     """Where it is remembered how to run the network of a cell, and what that depends on."""
-    recipe, job = state.job.study.recipe, state.job
+    recipe, job = _widest(state.job.study), state.job
     circumstances = {
         "architecture": state.cell.architecture,
         "code": state.record.ingredients["code"],

@@ -379,6 +379,7 @@ class Record:
         fingerprint: Hash of `ingredients`: a stored cell stands as long as it is the same.
         ingredients: All that can change the result, by name; see `bench.plan.ingredients`.
         lr: The rate it was trained with; None for a baseline, or before one was found.
+        weight_decay: The tuned one; None where it is the recipe's. `batch` likewise.
         lr_smooth: Top of the smoothed rate curve, which further seeds train with.
         edge: True when the chosen rate is at an end of the range, so that a better one may lie outside.
         trials: Every trial of the tuning, whichever seed this is.
@@ -403,6 +404,8 @@ class Record:
     status: Status
     data: DataCard | None = None
     lr: float | None = None
+    weight_decay: float | None = None
+    batch: int | None = None
     lr_smooth: float | None = None
     edge: bool = False
     trials: tuple[Trial, ...] = ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from bench.execution import Memory, Timer, fitting
 from bench.forward import Forward
 from bench.job import Emit, Event, Job
 from bench.losses import Loss
-from bench.specs import Cell, Epoch, Execution, Trial, TrialStatus
+from bench.specs import Cell, Epoch, Execution, Recipe, Trial, TrialStatus
 from bench.store import write_bytes
 
 
@@ -71,10 +70,10 @@ class Trainer:
         write_bytes(self.folder / "trials.json", text.encode())
         return trials
 
-    def attempt(self, number: int, lr: float, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+    def attempt(self, number: int, candidate: tune.Candidate, watch: tune.Watch) -> tune.Outcome:
         """One trial, under seed 0; one that was not stopped leaves its weights, since it may turn out the best."""
-        key, path = f"{self.key}/{number}/{lr!r}", self.weights(number)
-        fitted = self.fit(lr, seed=0, trial=number, watch=watch, key=key, folder=self.folder)
+        key, path = self._named(number, candidate), self.weights(number)
+        fitted = self.fit(candidate, seed=0, trial=number, watch=watch, key=key, folder=self.folder)
         if fitted.status in (TrialStatus.COMPLETE, TrialStatus.COLLAPSED):
             checkpoint.save_fit(path, fitted, key)
         (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -86,27 +85,30 @@ class Trainer:
             seconds=fitted.history[-1].seconds,
         )
 
-    def final(self, found: Trial, lr: float) -> train.Fit:
-        """The training that is scored: the best trial itself, or a rate retrained under the seed of the cell."""
-        if self.cell.seed > 0:
-            folder = self.job.store.cell(self.cell)
-            key = f"{self.key}/seed {self.cell.seed}/{lr!r}"
-            fitted = self.fit(lr, seed=self.cell.seed, trial=None, watch=lambda epoch: False, key=key, folder=folder)
+    def final(self, found: Trial, candidate: tune.Candidate) -> train.Fit:
+        """The training that is scored: the best trial itself, or a candidate retrained under the seed of the cell."""
+        seed, folder = self.cell.seed, self.job.store.cell(self.cell)
+        if seed > 0:
+            key = self._named(f"seed {seed}", candidate)
+            fitted = self.fit(candidate, seed=seed, trial=None, watch=lambda epoch: False, key=key, folder=folder)
             (folder / "checkpoint.safetensors").unlink(missing_ok=True)
             return fitted
-        key = f"{self.key}/{found.number}/{found.lr!r}"
+        key = self._named(found.number, candidate)
         fitted = checkpoint.load_fit(self.weights(found.number), key)
         if fitted is None:
-            self.attempt(found.number, found.lr, lambda epoch: False)
+            self.attempt(found.number, candidate, lambda epoch: False)
             fitted = checkpoint.load_fit(self.weights(found.number), key)
         assert fitted is not None
         return fitted
 
     def fit(
-        self, lr: float, *, seed: int, trial: int | None, watch: Callable[[Epoch], bool], key: str, folder: Path
+        self, candidate: tune.Candidate, *, seed: int, trial: int | None, watch: tune.Watch, key: str, folder: Path
     ) -> train.Fit:
         """One training from the initial weights of a seed, told to the outside epoch by epoch."""
-        cell, study = replace(self.cell, seed=seed), self.job.study
+        cell, study, lr = replace(self.cell, seed=seed), self.job.study, candidate.lr
+        recipe = study.recipe
+        decay = recipe.weight_decay if candidate.weight_decay is None else candidate.weight_decay
+        recipe = replace(recipe, weight_decay=decay, batch=candidate.batch or recipe.batch)
         if seed not in self.initial:
             self.initial[seed] = train.weights(build(cell, self.classes))
         path = folder / "checkpoint.safetensors"
@@ -124,7 +126,7 @@ class Trainer:
                 self.train,
                 self.val,
                 classes=self.classes,
-                recipe=study.recipe,
+                recipe=recipe,
                 budget=study.budget,
                 lr=lr,
                 seed=seed_of(cell),
@@ -135,9 +137,9 @@ class Trainer:
 
         return fitting(self.execution, once, self.adapt)
 
-    def timer(self, device: torch.device) -> Timer:
+    def timer(self, recipe: Recipe, device: torch.device) -> Timer:
         """What times ways to run the network."""
-        return Timer(self.network, self.loss, self.divisor, self.classes, self.job.study.recipe, device)
+        return Timer(self.network, self.loss, self.divisor, self.classes, recipe, device)
 
     def forward(self, execution: Execution) -> Forward:
         """The network as an execution runs it; kept, so that nothing is compiled or captured twice."""
@@ -149,6 +151,10 @@ class Trainer:
         """From now on with a smaller micro-batch, here and in every cell that trains the same network."""
         self.execution = execution
         self.memory.remember(execution)
+
+    def _named(self, what: object, candidate: tune.Candidate) -> str:
+        """What a file of a training is the file of."""
+        return f"{self.key}/{what}/{candidate}"
 
     def weights(self, number: int) -> Path:
         """The file with the weights of a trial."""

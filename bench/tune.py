@@ -1,5 +1,7 @@
 """The learning rate of a cell, found by Optuna on validation scores; the only module that imports optuna.
 
+Weight decay and batch size are searched with it where the study says so.
+
 Trials run one after another: three anchors spread over the range, then a Gaussian process proposes. A trial that falls
 behind the median of the earlier ones at the same epoch is stopped and told with the value it had reached, so that the
 process still learns from it, but it is never chosen (docs/adr/0004).
@@ -12,7 +14,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +39,40 @@ class Outcome:
     seconds: float
 
 
-Try = Callable[[int, float, Callable[[Epoch], bool]], Outcome]
-"""Given the trial's number, its rate, and a watch that says when to stop: trains and reports."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What a trial trains with; None where the recipe decides."""
+
+    lr: float
+    weight_decay: float | None = None
+    batch: int | None = None
+
+
+Watch = Callable[[Epoch], bool]
+"""Told about each epoch from the first; answers whether to stop."""
+
+Try = Callable[[int, Candidate, Watch], Outcome]
+"""Given the trial's number, its candidate, and a watch: trains and reports.
+
+A trial that a kill cut short is asked again under the same number with the same candidate; one that goes on from a
+checkpoint shows the watch its earlier epochs again first.
+"""
 
 
 def tune(tuning: Tuning, attempt: Try, *, journal: Path, fingerprint: str) -> tuple[Trial, ...]:
     """Run the trials that the journal does not hold yet; return all of them, in order.
 
     Every proposal depends on the fingerprint and the trials before it alone, so that a tuning which was interrupted
-    asks the same rates as one that was not. A journal of another fingerprint is thrown away.
+    asks the same as one that was not. A journal of another fingerprint is thrown away.
     """
     study = _open(journal, fingerprint)
-    _repeat_unfinished(study)
+    _repeat_unfinished(study, tuning)
     while (number := len(_finished(study))) < tuning.trials:
         study.sampler = _sampler(f"{fingerprint}/{number}")
         if number < ANCHORS and not _waiting(study):
-            study.enqueue_trial({"lr": anchors(tuning)[number]})
+            study.enqueue_trial(_parameters(anchors(tuning)[number]))
         trial = study.ask()
-        lr = trial.suggest_float("lr", *tuning.lr_range, log=True)
-
+        candidate = _suggest(trial, tuning)
         reached = [0.0]
 
         def watch(epoch: Epoch, trial: optuna.Trial = trial, reached: list[float] = reached) -> bool:
@@ -63,7 +80,7 @@ def tune(tuning: Tuning, attempt: Try, *, journal: Path, fingerprint: str) -> tu
             trial.report(reached[0], epoch.epoch)
             return tuning.stop and epoch.epoch >= tuning.grace and _behind(study, epoch.epoch, reached[0])
 
-        outcome = attempt(number, lr, watch)
+        outcome = attempt(number, candidate, watch)
         trial.set_user_attr("status", str(outcome.status))
         trial.set_user_attr("epochs", outcome.epochs)
         trial.set_user_attr("seconds", outcome.seconds)
@@ -80,17 +97,32 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     return max(ended, key=lambda t: (t.status is TrialStatus.COMPLETE, t.value, -t.number), default=None)
 
 
+def candidate(trial: Trial) -> Candidate:
+    """What a trial trained with."""
+    return Candidate(lr=trial.lr, weight_decay=trial.weight_decay, batch=trial.batch)
+
+
+def fresh(trials: Sequence[Trial]) -> Candidate | None:
+    """What a fresh seed trains with: what the best trial did, its rate moved to the smoothed peak where there is one.
+
+    None when every trial diverged or was stopped.
+    """
+    found = best(trials)
+    return None if found is None else replace(candidate(found), lr=smooth_peak(trials) or found.lr)
+
+
 def smooth_peak(trials: Sequence[Trial]) -> float | None:
     """The rate at the top of a smoothed curve of value against log rate, between the outermost complete trials.
 
     A Gaussian process with a length scale of half a decade and noise of 0.02, the spread of seeds near a peak; the
     luckiest trial at the edge of stability is pulled towards its neighbours. Stopped trials are left out: their values
-    are of an earlier epoch. None when no trial is complete.
+    are of an earlier epoch. None when no trial is complete, or when complete trials differ in more than the rate: two
+    of one rate then have two values, and a handful of trials is too thin for a surface over two or three dimensions.
     """
     from scipy.interpolate import RBFInterpolator
 
     tried = [trial for trial in trials if trial.status is TrialStatus.COMPLETE]
-    if not tried:
+    if len({(trial.weight_decay, trial.batch) for trial in tried}) != 1:
         return None
     at = np.array([[math.log10(trial.lr)] for trial in tried])
     values = np.array([trial.value for trial in tried])
@@ -115,10 +147,35 @@ def at_edge(lr: float, tuning: Tuning) -> bool:
     return high > low and not 0.05 <= (math.log(lr) - low) / (high - low) <= 0.95
 
 
-def anchors(tuning: Tuning) -> list[float]:
-    """The first rates: the geometric middle of the range, then the middles of its lower and upper third."""
-    low, high = (math.log(end) for end in tuning.lr_range)
-    return [math.exp(low + (high - low) * share) for share in (1 / 2, 1 / 6, 5 / 6)]
+def anchors(tuning: Tuning) -> list[Candidate]:
+    """The first candidates: the geometric middle of the range of rates, then the middles of its outer thirds.
+
+    All with the geometric middle of the range of weight decays and the first batch, where those are searched.
+    """
+    shares = (1 / 2, 1 / 6, 5 / 6)
+    decay = _between(tuning.weight_decay_range, 1 / 2) if tuning.weight_decay_range else None
+    batch = tuning.batches[0] if tuning.batches else None
+    return [Candidate(lr=_between(tuning.lr_range, share), weight_decay=decay, batch=batch) for share in shares]
+
+
+def _between(ends: tuple[float, float], share: float) -> float:
+    """The number that lies at a share of the way between two others on a logarithmic scale, never outside them."""
+    low, high = ends
+    return min(max(math.exp(math.log(low) + (math.log(high) - math.log(low)) * share), low), high)
+
+
+def _suggest(trial: optuna.Trial, tuning: Tuning) -> Candidate:
+    decays, batches = tuning.weight_decay_range, tuning.batches
+    return Candidate(
+        lr=trial.suggest_float("lr", *tuning.lr_range, log=True),
+        weight_decay=trial.suggest_float("weight_decay", *decays, log=True) if decays else None,
+        batch=trial.suggest_categorical("batch", batches) if batches else None,
+    )
+
+
+def _parameters(candidate: Candidate) -> dict[str, float]:
+    """A candidate as Optuna names it: what is searched, and nothing else."""
+    return {name: value for name, value in asdict(candidate).items() if value is not None}
 
 
 def gather(journals: Mapping[str, Path]) -> tuple[optuna.storages.BaseStorage, list[Path]]:
@@ -155,12 +212,13 @@ class _Reading(optuna.storages.journal.BaseJournalBackend):
 def _behind(study: optuna.Study, epoch: int, value: float) -> bool:
     """Whether the best value of a trial so far is below the median of at least two earlier trials at the same epoch.
 
-    Diverged trials are no rivals, so the first two that do not diverge always run to their end.
+    Diverged and collapsed trials are no rivals, so the first two of the others always run to their end.
     """
     rivals = [
         trial.intermediate_values[epoch]
         for trial in _finished(study)
-        if epoch in trial.intermediate_values and trial.user_attrs["status"] != TrialStatus.DIVERGED
+        if epoch in trial.intermediate_values
+        and trial.user_attrs["status"] not in (TrialStatus.DIVERGED, TrialStatus.COLLAPSED)
     ]
     return len(rivals) >= 2 and value < float(np.median(rivals))
 
@@ -204,12 +262,16 @@ def _sampler(seed: str) -> optuna.samplers.BaseSampler:
         return optuna.samplers.GPSampler(seed=number, n_startup_trials=ANCHORS)
 
 
-def _repeat_unfinished(study: optuna.Study) -> None:
-    """Trials that a kill left running are given up, and their rates asked again."""
+def _repeat_unfinished(study: optuna.Study, tuning: Tuning) -> None:
+    """Trials that a kill left running are given up, and asked again as they were.
+
+    One that was killed before it had all of its values is left to `tune`, which asks the same again by itself.
+    """
+    wanted = _parameters(anchors(tuning)[0]).keys()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        if "lr" in trial.params:
-            study.enqueue_trial({"lr": trial.params["lr"]})
+        if trial.params.keys() == wanted:
+            study.enqueue_trial(trial.params)
 
 
 def _waiting(study: optuna.Study) -> bool:
@@ -224,6 +286,8 @@ def _trial(number: int, frozen: optuna.trial.FrozenTrial) -> Trial:
     return Trial(
         number=number,
         lr=frozen.params["lr"],
+        weight_decay=frozen.params.get("weight_decay"),
+        batch=frozen.params.get("batch"),
         value=frozen.value or 0.0,
         status=TrialStatus(frozen.user_attrs["status"]),
         epochs=frozen.user_attrs["epochs"],

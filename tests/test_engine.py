@@ -205,3 +205,18 @@ def test_a_disk_that_is_full_when_the_journal_is_written_ends_the_study_and_fail
         small.execute(small.study(), where)
 
     assert [f"{small.SMEAR}/all_background/-/f0-s0"] == list(small.stored(small.study(), where))
+
+
+def test_weight_decay_and_batch_size_are_tuned_with_the_rate_and_told(where: Place):
+    tuning = Tuning(lr_range=(1e-3, 1e-1), trials=4, weight_decay_range=(1e-6, 1e-2), batches=(2, 6))
+    wanted = small.study(tuning=tuning, seeds=1)
+    small.execute(wanted, where)
+    first, second = (small.stored(wanted, where)[cell("tiny", seed=seed)] for seed in (0, 1))
+    chosen = next(one for one in first.trials if one.lr == first.lr)
+
+    assert {2, 6} >= {one.batch for one in first.trials} != {None}
+    assert all(1e-6 <= one.weight_decay <= 1e-2 for one in first.trials)
+    assert (
+        (chosen.weight_decay, chosen.batch) == (first.weight_decay, first.batch) == (second.weight_decay, second.batch)
+    )
+    assert 6 == first.execution.micro_batch and not first.batch_adapted

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench import tune
-from bench.specs import Epoch, Trial, TrialStatus, Tuning
+from bench import train, tune
+from bench.specs import Epoch, Recipe, Trial, TrialStatus, Tuning
+from bench.tune import Candidate
+from tests import small
 
 TUNING = Tuning(lr_range=(1e-4, 1e-1), trials=6, grace=2)
+WIDE = replace(TUNING, trials=8, weight_decay_range=(1e-6, 1e-2), batches=(4, 8, 16))
 
 
 def bump(lr: float) -> float:
@@ -17,14 +21,20 @@ def bump(lr: float) -> float:
     return 0.9 * math.exp(-((math.log10(lr / 3e-3)) ** 2))
 
 
-def attempt(epochs: int = 4, asked: list[float] | None = None, die_at: int | None = None):
-    """Trials whose curve rises to `bump(lr)`; optionally the process dies in one of them."""
+def score(candidate: Candidate) -> float:
+    """`bump`, less what a weight decay far from 1e-4 and a batch other than 8 cost."""
+    decay = 0.0 if candidate.weight_decay is None else abs(math.log10(candidate.weight_decay / 1e-4)) / 20
+    return max(0.0, bump(candidate.lr) - decay - (0.1 if candidate.batch not in (None, 8) else 0.0))
 
-    def run(number: int, lr: float, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+
+def attempt(epochs: int = 4, asked: list[Candidate] | None = None, die_at: int | None = None):
+    """Trials whose curve rises to `score(candidate)`; optionally the process dies in one of them."""
+
+    def run(number: int, candidate: Candidate, watch: Callable[[Epoch], bool]) -> tune.Outcome:
         if asked is not None:
-            asked.append(lr)
+            asked.append(candidate)
         for epoch in range(1, epochs + 1):
-            value = bump(lr) * epoch / epochs
+            value = score(candidate) * epoch / epochs
             if number == die_at and epoch == 3:
                 raise KeyboardInterrupt
             if watch(Epoch(epoch=epoch, loss=1.0, value=value, seconds=float(epoch))):
@@ -69,34 +79,47 @@ def test_without_stopping_every_trial_runs_to_its_end(tmp_path: Path):
 
 def test_a_finished_tuning_asks_nothing_again(tmp_path: Path):
     first = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
-    asked: list[float] = []
+    asked: list[Candidate] = []
     second = tune.tune(TUNING, attempt(asked=asked), journal=tmp_path / "journal", fingerprint="a")
 
     assert ([], first) == (asked, second)
 
 
+@pytest.mark.parametrize("tuning", [TUNING, WIDE], ids=["rate", "rate, decay and batch"])
 @pytest.mark.parametrize("die_at", [0, 1, 3, 5])
-def test_an_interrupted_tuning_asks_the_same_rates_as_one_that_was_not(tmp_path: Path, die_at: int):
-    undisturbed = tune.tune(TUNING, attempt(), journal=tmp_path / "one", fingerprint="a")
+def test_an_interrupted_tuning_asks_the_same_as_one_that_was_not(tmp_path: Path, tuning: Tuning, die_at: int):
+    undisturbed = tune.tune(tuning, attempt(), journal=tmp_path / "one", fingerprint="a")
+    before: list[Candidate] = []
+    after: list[Candidate] = []
     with pytest.raises(KeyboardInterrupt):
-        tune.tune(TUNING, attempt(die_at=die_at), journal=tmp_path / "two", fingerprint="a")
+        tune.tune(tuning, attempt(asked=before, die_at=die_at), journal=tmp_path / "two", fingerprint="a")
     with (tmp_path / "two").open("ab") as journal:
         journal.write(b'{"op_code": 5, "half a li')  # what a kill in the middle of a write leaves
-    resumed = tune.tune(TUNING, attempt(), journal=tmp_path / "two", fingerprint="a")
+    resumed = tune.tune(tuning, attempt(asked=after), journal=tmp_path / "two", fingerprint="a")
 
     assert undisturbed == resumed
+    assert before[-1] == after[0]  # so that a checkpoint of the trial that was cut short is of use
+
+
+@pytest.mark.parametrize("kept", [2, 3, 4, 5, 6, 7, 13, 18, 60])
+def test_a_journal_that_ends_anywhere_leads_to_the_same_trials(tmp_path: Path, kept: int):
+    undisturbed = tune.tune(WIDE, attempt(), journal=tmp_path / "journal", fingerprint="a")
+    lines = (tmp_path / "journal").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal").write_bytes(b"".join(lines[:kept]))
+
+    assert undisturbed == tune.tune(WIDE, attempt(), journal=tmp_path / "journal", fingerprint="a")
 
 
 def test_a_journal_of_other_ingredients_is_thrown_away(tmp_path: Path):
     tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
-    asked: list[float] = []
+    asked: list[Candidate] = []
     tune.tune(TUNING, attempt(asked=asked), journal=tmp_path / "journal", fingerprint="b")
 
     assert 6 == len(asked)
 
 
 def test_a_diverged_trial_is_no_rival_for_the_ones_after_it(tmp_path: Path):
-    def run(number: int, lr: float, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+    def run(number: int, candidate: Candidate, watch: Callable[[Epoch], bool]) -> tune.Outcome:
         for epoch in range(1, 5):
             value = 0.5 if number < 2 else 0.1
             if watch(Epoch(epoch=epoch, loss=1.0, value=value, seconds=1.0)):
@@ -113,7 +136,7 @@ def test_a_diverged_trial_is_no_rival_for_the_ones_after_it(tmp_path: Path):
 
 
 def test_a_trial_is_judged_by_its_best_epoch(tmp_path: Path):
-    def run(number: int, lr: float, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+    def run(number: int, candidate: Candidate, watch: Callable[[Epoch], bool]) -> tune.Outcome:
         curve = [0.2, 0.3, 0.4, 0.5] if number < 2 else [0.9, 0.1, 0.1, 0.1]
         for epoch, value in enumerate(curve, start=1):
             if watch(Epoch(epoch=epoch, loss=1.0, value=value, seconds=1.0)):
@@ -142,14 +165,52 @@ def test_a_damaged_journal_is_tuned_anew(tmp_path: Path):
     assert first == tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
 
 
-def trial(number: int, lr: float, value: float, status: TrialStatus = TrialStatus.COMPLETE) -> Trial:
-    return Trial(number=number, lr=lr, value=value, status=status, epochs=1, seconds=1.0)
+def test_weight_decay_and_batch_are_searched_with_the_rate_from_their_middle_and_first(tmp_path: Path):
+    asked: list[Candidate] = []
+    trials = tune.tune(WIDE, attempt(asked=asked), journal=tmp_path / "journal", fingerprint="a")
+
+    assert [(pytest.approx(1e-4), 4)] * 3 == [(one.weight_decay, one.batch) for one in asked[:3]]
+    assert pytest.approx([10**-2.5, 10**-3.5, 10**-1.5]) == [one.lr for one in asked[:3]]
+    assert asked == [tune.candidate(one) for one in trials]
+    assert all(1e-6 <= (one.weight_decay or 0) <= 1e-2 and one.batch in (4, 8, 16) for one in asked)
+    assert len({one.weight_decay for one in asked}) > 1
+    assert len({one.batch for one in asked}) > 1
+
+
+def test_what_is_not_searched_is_left_to_the_recipe(tmp_path: Path):
+    trials = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
+
+    assert {(None, None)} == {(one.weight_decay, one.batch) for one in trials}
+
+
+def test_a_collapsed_trial_keeps_its_value_but_is_neither_chosen_nor_a_rival(tmp_path: Path):
+    def run(number: int, candidate: Candidate, watch: Callable[[Epoch], bool]) -> tune.Outcome:
+        value, status = (0.5, TrialStatus.COLLAPSED) if number < 2 else (0.1, TrialStatus.COMPLETE)
+        for epoch in range(1, 5):
+            if watch(Epoch(epoch=epoch, loss=1.0, value=value, seconds=1.0)):
+                return tune.Outcome(value=value, status=TrialStatus.STOPPED, epochs=epoch, seconds=1.0)
+        return tune.Outcome(value=value, status=status, epochs=4, seconds=1.0)
+
+    tuning = Tuning(lr_range=(1e-4, 1e-1), trials=4, grace=2)
+    trials = tune.tune(tuning, run, journal=tmp_path / "journal", fingerprint="a")
+    found = tune.best(trials)
+
+    assert [(0.5, "collapsed")] * 2 + [(0.1, "complete")] * 2 == [(one.value, one.status) for one in trials]
+    assert found is not None
+    assert 2 == found.number
+    assert trials[0] == tune.best(trials[:2])  # for want of a better one
+
+
+def trial(
+    number: int, lr: float, value: float, status: TrialStatus = TrialStatus.COMPLETE, batch: int | None = None
+) -> Trial:
+    return Trial(number=number, lr=lr, value=value, status=status, epochs=1, seconds=1.0, batch=batch)
 
 
 def test_all_diverged_means_no_best_and_no_peak():
     trials = [trial(0, 1e-2, 0.0, TrialStatus.DIVERGED)]
 
-    assert (None, None) == (tune.best(trials), tune.smooth_peak(trials))
+    assert (None, None, None) == (tune.best(trials), tune.smooth_peak(trials), tune.fresh(trials))
 
 
 def test_the_smoothed_peak_is_pulled_away_from_a_lucky_outlier():
@@ -163,5 +224,40 @@ def test_the_smoothed_peak_is_pulled_away_from_a_lucky_outlier():
     assert abs(math.log10(peak / 3e-3)) < abs(math.log10(best.lr / 3e-3))
 
 
+def test_fresh_seeds_take_the_smoothed_rate_or_the_best_trial_itself_where_trials_differ_in_more():
+    smooth = [
+        trial(n, 10 ** (-4 + n / 3), bump(10 ** (-4 + n / 3)) + (0.25 if n == 6 else 0), batch=8) for n in range(10)
+    ]
+    mixed = [*smooth[:2], trial(2, smooth[2].lr, smooth[2].value, batch=4), *smooth[3:]]
+
+    assert Candidate(lr=tune.smooth_peak(smooth) or 0.0, batch=8) == tune.fresh(smooth)
+    assert smooth[6].lr != (tune.fresh(smooth) or Candidate(lr=0.0)).lr
+    assert tune.smooth_peak(mixed) is None
+    assert Candidate(lr=smooth[6].lr, batch=8) == tune.fresh(mixed)
+
+
 def test_a_rate_near_either_end_of_the_range_is_at_the_edge():
     assert [True, False, True] == [tune.at_edge(lr, TUNING) for lr in (1.1e-4, 3e-3, 9e-2)]
+
+
+def test_a_cell_trains_every_trial_and_every_fresh_seed_with_its_own_values(
+    tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trained: list[tuple[float, float, int]] = []
+
+    def spy(*things: object, recipe: Recipe, lr: float, **more: object) -> train.Fit:
+        trained.append((lr, recipe.weight_decay, recipe.batch))
+        return fit(*things, recipe=recipe, lr=lr, **more)
+
+    fit = train.fit
+    monkeypatch.setattr(train, "fit", spy)
+    tuning = Tuning(lr_range=(1e-3, 1e-1), trials=4, weight_decay_range=(1e-6, 1e-2), batches=(2, 3))
+    study = small.study(tuning=tuning, seeds=1, baselines=())
+    small.execute(study, small.place(tmp_path, data_home))
+    record = next(record for record in small.stored(study, small.place(tmp_path, data_home)).values())
+    asked = [(one.lr, one.weight_decay, one.batch) for one in record.trials]
+    found = tune.fresh(record.trials)
+
+    assert asked == trained[:4]
+    assert found is not None
+    assert [(found.lr, found.weight_decay, found.batch)] == trained[4:]

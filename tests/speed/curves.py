@@ -1,0 +1,140 @@
+"""Real training curves over a dense grid of rates, on which tuning strategies are replayed: how `curves.json` was made.
+
+    python -m tests.speed.curves train FOLDER BLOOD_CELL [PART PARTS]
+    python -m tests.speed.curves pack FOLDER
+
+`train` writes each finished training to FOLDER at once and leaves out those that are there; PARTS processes can share
+the work. BLOOD_CELL is the folder or zip of the forty pairs. It takes an hour of one core altogether.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from bench import losses, train
+from bench.catalog import architecture
+from bench.cell import build, seed_of
+from bench.data import resident
+from bench.prepare import prepare
+from bench.specs import Budget, Cell, Recipe
+
+CURVES = Path(__file__).with_name("curves.json")
+RECIPE = Recipe(size=(64, 64), batch=4, precision="fp32", deterministic=True)
+BUDGET = Budget(epochs=12)
+RATES = tuple(10 ** (-4 + 3 * step / 19) for step in range(20))
+SEEDS = (0, 1, 2)  # 0 tunes, the others are fresh
+DATASETS = ("smear[size=64,test=1,train=60,val=20]", "blood_cell")
+NETWORKS = (
+    "plain_unet[width=8]",
+    "plain_unet[levels=4,width=16]",
+    "unet[decoder=64,encoder=tu-test_resnet]",
+    "fpn[decoder=32,encoder=tu-mobilenetv3_small_050,pyramid=64]",
+    "deeplabv3plus[decoder=64,encoder=tu-test_resnet]",
+)
+CELLS = tuple((dataset, network, "dice+ce") for dataset in DATASETS for network in NETWORKS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """The curves of one cell: `values[seed][rate][epoch]`, shorter where training diverged."""
+
+    dataset: str
+    architecture: str
+    loss: str
+    values: list[list[list[float]]]
+
+
+def read() -> list[Curves]:
+    """The committed curves."""
+    return [Curves(**cell) for cell in json.loads(CURVES.read_text())["cells"]]
+
+
+def measure(folder: Path, blood_cell: Path, part: int, parts: int) -> None:
+    """Train what is not in the folder yet, one thread."""
+    torch.set_num_threads(1)
+    done = {tuple(line["key"]) for line in _lines(folder)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for dataset, network, loss in CELLS:
+        pairs = _pairs(dataset, folder / "data", blood_cell)
+        for number, (at, seed) in enumerate((at, seed) for at in range(len(RATES)) for seed in SEEDS):
+            key = (dataset, network, loss, at, seed)
+            if number % parts != part or key in done:
+                continue
+            values = _train(Cell(dataset=dataset, architecture=network, loss=loss, seed=seed), RATES[at], *pairs)
+            with (folder / f"part-{part}-of-{parts}.jsonl").open("a") as file:
+                file.write(json.dumps({"key": key, "values": values}) + "\n")
+
+
+def pack(folder: Path) -> None:
+    """All trainings of the folder as one small file, with the settings they were made under."""
+    found = {tuple(line["key"]): line["values"] for line in _lines(folder)}
+    cells = [
+        Curves(
+            dataset=cell[0],
+            architecture=cell[1],
+            loss=cell[2],
+            values=[[found[*cell, at, seed] for at in range(len(RATES))] for seed in SEEDS],
+        )
+        for cell in CELLS
+    ]
+    settings = {"recipe": asdict(RECIPE), "budget": asdict(BUDGET), "rates": RATES, "seeds": SEEDS}
+    about = "validation mdice_d_fg by [seed][rate][epoch]; made by tests/speed/curves.py"
+    text = json.dumps({"about": about, "torch": torch.__version__, **settings, "cells": [asdict(c) for c in cells]})
+    CURVES.write_text(text.replace('{"dataset"', '\n{"dataset"') + "\n")
+
+
+def _pairs(dataset: str, home: Path, blood_cell: Path) -> tuple[train.Resident, train.Resident, int]:
+    """Training and validation pairs, and the number of classes; blood_cell: four fifths of all forty, less the rest.
+
+    Two thirds of the forty train and a third validates: the official split would leave three that validate.
+    """
+    generated = dataset.startswith("smear")
+    prepared = prepare(dataset, home, None if generated else blood_cell)
+    positions = prepared.split(0, 1) if generated else prepared.split(1, 3)
+    chosen = (positions["train"], positions["val"] if generated else positions["test"])
+    if not generated:
+        chosen = (sorted(positions["train"] + positions["val"]), positions["test"])
+    images, masks, owners = prepared.resized(RECIPE)
+    assert owners.tolist() == list(range(len(images)))  # one row per pair
+    return *(resident(images, masks, rows, torch.device("cpu")) for rows in chosen), len(prepared.classes)
+
+
+def _train(cell: Cell, lr: float, pairs: train.Resident, val: train.Resident, classes: int) -> list[float]:
+    """The validation values of a training, by epoch, rounded; ends where training diverged."""
+    spec, _ = architecture(cell.architecture)
+    fitted = train.fit(
+        build(cell, classes),
+        losses.build(cell.loss or ""),
+        pairs,
+        val,
+        classes=classes,
+        recipe=RECIPE,
+        budget=BUDGET,
+        lr=lr,
+        seed=seed_of(cell),
+        precision=torch.float32,
+        divisor=spec.divisor,
+        watch=lambda epoch: False,
+    )
+    return [round(epoch.value, 4) for epoch in fitted.history if epoch.value is not None]
+
+
+def _lines(folder: Path) -> Iterator[dict[str, list]]:
+    for path in sorted(folder.glob("part-*.jsonl")):
+        yield from (json.loads(line) for line in path.read_text().splitlines())
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["train", folder, blood_cell, *rest]:
+            measure(Path(folder), Path(blood_cell), *(map(int, rest) if rest else (0, 1)))
+        case ["pack", folder]:
+            pack(Path(folder))
+        case _:
+            sys.exit(__doc__)
