@@ -85,7 +85,9 @@ class Campaign:
         )  # fmt: skip
 
     def run_calm(self, results: Path) -> Path:
+        began = time.monotonic()
         code = self.start(results).wait(timeout=600)
+        self.seconds = time.monotonic() - began
         if code != 0:
             raise Broken(f"The undisturbed run ended with {code}; see {self.folder / 'log.txt'}.")
         return results / "study"
@@ -113,7 +115,7 @@ class Campaign:
     def signal(self, kind: str) -> Callable[[Path], str]:
         def strike(results: Path) -> str:
             process = self.start(results)
-            deadline = time.monotonic() + self.random.uniform(0.5, 9.0)
+            deadline = time.monotonic() + self.random.uniform(0.1, 0.9) * self.seconds
             while time.monotonic() < deadline and process.poll() is None:
                 time.sleep(0.02)
             if process.poll() is not None:
