@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import platform
 import re
@@ -106,14 +107,14 @@ def energy(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     try:
-        import pynvml  # ty: ignore[import-not-found] - an extra
+        nvml = importlib.import_module("pynvml")  # an extra; without a driver it is there and cannot be used
     except ImportError:
         return None
     try:
-        pynvml.nvmlInit()
+        nvml.nvmlInit()
         uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        return pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(uuid)) / 1000
-    except pynvml.NVMLError:
+        return nvml.nvmlDeviceGetTotalEnergyConsumption(nvml.nvmlDeviceGetHandleByUUID(uuid)) / 1000
+    except nvml.NVMLError:
         return None
 
 

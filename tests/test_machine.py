@@ -59,3 +59,30 @@ def test_workers_spread_over_the_gpus_by_their_place_in_the_team(monkeypatch: py
     assert [0, 1, 0, 1] == devices == chosen
     assert 1 == resolve_device("cuda:1").index
     assert "cpu" == resolve_device("cpu").type
+
+
+@pytest.mark.parametrize(("there", "expected"), [(True, 12.5), (False, None)])
+def test_energy_is_what_the_meter_of_the_gpu_says_and_none_without_a_driver(monkeypatch, there: bool, expected):
+    import sys
+    from types import SimpleNamespace
+
+    import torch
+
+    from bench import device
+
+    class NoDriver(Exception):
+        pass
+
+    def start() -> None:
+        if not there:
+            raise NoDriver
+
+    nvml = SimpleNamespace(
+        NVMLError=NoDriver, nvmlInit=start, nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"GPU-abc": 12_500}[handle],
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="abc"))
+
+    assert expected == device.energy(torch.device("cuda", 0))
+    assert device.energy(torch.device("cpu")) is None
