@@ -30,7 +30,7 @@ StudyName = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="A study file (.toml), or a built-in study; default: quick.")
 ]
 Many = list[str] | None
-RUNNING = "How it is run; no result depends on it"
+RUNNING = "How it is run"
 SHOWING = "What is shown"
 
 
