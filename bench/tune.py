@@ -2,9 +2,9 @@
 
 Weight decay and batch size are searched with it where the study says so.
 
-Trials run one after another: three anchors spread over the range, then a Gaussian process proposes. A trial that falls
-behind the median of the earlier ones at the same epoch is stopped and told with the value it had reached, so that the
-process still learns from it, but it is never chosen (docs/adr/0004).
+Trials run one after another: an even grid over the range, then, where there are more than five, a Gaussian process
+proposes. Where the study stops trials, one that falls behind the median of the earlier ones at the same epoch is told
+with the value it had reached, so that the process still learns from it, but it is never chosen (docs/adr/0004).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from optuna.trial import TrialState
 from bench.specs import Epoch, Trial, TrialStatus, Tuning
 from bench.store import write_bytes
 
-ANCHORS = 3
-"""Rates tried before the process proposes: at 1/6, 3/6 and 5/6 of the range, the middle first."""
+ANCHORS = 5
+"""Rates tried before the process proposes: the middles of as many equal parts of the range, on a log scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,17 +142,23 @@ def smooth_peak(trials: Sequence[Trial]) -> float | None:
 
 
 def at_edge(lr: float, tuning: Tuning) -> bool:
-    """Whether a rate is within a twentieth of the range from either end, so that a better one may lie outside."""
+    """Whether a rate is the lowest or highest of the anchors, or beyond, so that a better one may lie outside.
+
+    With less than three anchors there is none between: then only the outermost twentieths of the range are its edge.
+    """
     low, high = (math.log(end) for end in tuning.lr_range)
-    return high > low and not 0.05 <= (math.log(lr) - low) / (high - low) <= 0.95
+    count = len(anchors(tuning))
+    margin = 0.5001 / count if count >= 3 else 0.05
+    return high > low and not margin <= (math.log(lr) - low) / (high - low) <= 1 - margin
 
 
 def anchors(tuning: Tuning) -> list[Candidate]:
-    """The first candidates: the geometric middle of the range of rates, then the middles of its outer thirds.
+    """The first candidates: an even grid over the range of rates on a log scale, from its middle outwards.
 
     All with the geometric middle of the range of weight decays and the first batch, where those are searched.
     """
-    shares = (1 / 2, 1 / 6, 5 / 6)
+    count = min(tuning.trials, ANCHORS)
+    shares = [(at + 0.5) / count for at in sorted(range(count), key=lambda at: abs(2 * at + 1 - count))]
     decay = _between(tuning.weight_decay_range, 1 / 2) if tuning.weight_decay_range else None
     batch = tuning.batches[0] if tuning.batches else None
     return [Candidate(lr=_between(tuning.lr_range, share), weight_decay=decay, batch=batch) for share in shares]

@@ -12,7 +12,7 @@ from bench.specs import Epoch, Recipe, Trial, TrialStatus, Tuning
 from bench.tune import Candidate
 from tests import small
 
-TUNING = Tuning(lr_range=(1e-4, 1e-1), trials=6, grace=2)
+TUNING = Tuning(lr_range=(1e-4, 1e-1), trials=7, stop=True, grace=2)
 WIDE = replace(TUNING, trials=8, weight_decay_range=(1e-6, 1e-2), batches=(4, 8, 16))
 
 
@@ -48,15 +48,22 @@ def test_the_peak_is_found_and_every_trial_is_returned(tmp_path: Path):
     trials = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
     found = tune.best(trials)
 
-    assert list(range(6)) == [trial.number for trial in trials]
+    assert list(range(7)) == [trial.number for trial in trials]
     assert found is not None
     assert 1e-3 < found.lr < 1e-2
 
 
-def test_the_first_rates_are_the_anchors_within_the_range(tmp_path: Path):
+def test_the_first_rates_are_an_even_grid_from_the_middle_outwards(tmp_path: Path):
     trials = tune.tune(TUNING, attempt(), journal=tmp_path / "journal", fingerprint="a")
 
-    assert pytest.approx([10**-2.5, 10**-3.5, 10**-1.5]) == [trial.lr for trial in trials[:3]]
+    assert pytest.approx([10**-2.5, 10**-3.1, 10**-1.9, 10**-3.7, 10**-1.3]) == [trial.lr for trial in trials[:5]]
+
+
+@pytest.mark.parametrize(("trials", "exponents"), [(1, [-2.5]), (2, [-3.25, -1.75]), (3, [-2.5, -3.5, -1.5])])
+def test_fewer_trials_spread_over_the_whole_range(trials: int, exponents: list[float]):
+    asked = tune.anchors(replace(TUNING, trials=trials))
+
+    assert pytest.approx([10**exponent for exponent in exponents]) == [candidate.lr for candidate in asked]
 
 
 def test_a_hopeless_trial_is_stopped_after_its_grace_and_is_never_the_best(tmp_path: Path):
@@ -71,7 +78,7 @@ def test_a_hopeless_trial_is_stopped_after_its_grace_and_is_never_the_best(tmp_p
 
 
 def test_without_stopping_every_trial_runs_to_its_end(tmp_path: Path):
-    patient = Tuning(lr_range=(1e-4, 1e-1), trials=5, stop=False)
+    patient = Tuning(lr_range=(1e-4, 1e-1))
     trials = tune.tune(patient, attempt(), journal=tmp_path / "journal", fingerprint="a")
 
     assert {TrialStatus.COMPLETE} == {trial.status for trial in trials}
@@ -86,7 +93,7 @@ def test_a_finished_tuning_asks_nothing_again(tmp_path: Path):
 
 
 @pytest.mark.parametrize("tuning", [TUNING, WIDE], ids=["rate", "rate, decay and batch"])
-@pytest.mark.parametrize("die_at", [0, 1, 3, 5])
+@pytest.mark.parametrize("die_at", [0, 1, 5, 6])
 def test_an_interrupted_tuning_asks_the_same_as_one_that_was_not(tmp_path: Path, tuning: Tuning, die_at: int):
     undisturbed = tune.tune(tuning, attempt(), journal=tmp_path / "one", fingerprint="a")
     before: list[Candidate] = []
@@ -115,7 +122,7 @@ def test_a_journal_of_other_ingredients_is_thrown_away(tmp_path: Path):
     asked: list[Candidate] = []
     tune.tune(TUNING, attempt(asked=asked), journal=tmp_path / "journal", fingerprint="b")
 
-    assert 6 == len(asked)
+    assert 7 == len(asked)
 
 
 def test_a_diverged_trial_is_no_rival_for_the_ones_after_it(tmp_path: Path):
@@ -128,7 +135,7 @@ def test_a_diverged_trial_is_no_rival_for_the_ones_after_it(tmp_path: Path):
         return tune.Outcome(value=0.0 if number < 2 else 0.1, status=status, epochs=4, seconds=1.0)
 
     trials = tune.tune(
-        Tuning(lr_range=(1e-4, 1e-1), trials=4, grace=2), run, journal=tmp_path / "journal", fingerprint="a"
+        Tuning(lr_range=(1e-4, 1e-1), trials=4, stop=True, grace=2), run, journal=tmp_path / "journal", fingerprint="a"
     )
 
     assert [TrialStatus.DIVERGED] * 2 + [TrialStatus.COMPLETE] * 2 == [trial.status for trial in trials]
@@ -143,7 +150,9 @@ def test_a_trial_is_judged_by_its_best_epoch(tmp_path: Path):
                 return tune.Outcome(value=0.9, status=TrialStatus.STOPPED, epochs=epoch, seconds=1.0)
         return tune.Outcome(value=max(curve), status=TrialStatus.COMPLETE, epochs=4, seconds=1.0)
 
-    trials = tune.tune(Tuning(lr_range=(1e-4, 1e-1), trials=3), run, journal=tmp_path / "journal", fingerprint="a")
+    trials = tune.tune(
+        Tuning(lr_range=(1e-4, 1e-1), trials=3, stop=True), run, journal=tmp_path / "journal", fingerprint="a"
+    )
     found = tune.best(trials)
 
     assert found is not None
@@ -169,8 +178,8 @@ def test_weight_decay_and_batch_are_searched_with_the_rate_from_their_middle_and
     asked: list[Candidate] = []
     trials = tune.tune(WIDE, attempt(asked=asked), journal=tmp_path / "journal", fingerprint="a")
 
-    assert [(pytest.approx(1e-4), 4)] * 3 == [(one.weight_decay, one.batch) for one in asked[:3]]
-    assert pytest.approx([10**-2.5, 10**-3.5, 10**-1.5]) == [one.lr for one in asked[:3]]
+    assert [(pytest.approx(1e-4), 4)] * 5 == [(one.weight_decay, one.batch) for one in asked[:5]]
+    assert pytest.approx([10**-2.5, 10**-3.1, 10**-1.9, 10**-3.7, 10**-1.3]) == [one.lr for one in asked[:5]]
     assert asked == [tune.candidate(one) for one in trials]
     assert all(1e-6 <= (one.weight_decay or 0) <= 1e-2 and one.batch in (4, 8, 16) for one in asked)
     assert len({one.weight_decay for one in asked}) > 1
@@ -191,7 +200,7 @@ def test_a_collapsed_trial_keeps_its_value_but_is_neither_chosen_nor_a_rival(tmp
                 return tune.Outcome(value=value, status=TrialStatus.STOPPED, epochs=epoch, seconds=1.0)
         return tune.Outcome(value=value, status=status, epochs=4, seconds=1.0)
 
-    tuning = Tuning(lr_range=(1e-4, 1e-1), trials=4, grace=2)
+    tuning = Tuning(lr_range=(1e-4, 1e-1), trials=4, stop=True, grace=2)
     trials = tune.tune(tuning, run, journal=tmp_path / "journal", fingerprint="a")
     found = tune.best(trials)
 
@@ -236,8 +245,24 @@ def test_fresh_seeds_take_the_smoothed_rate_or_the_best_trial_itself_where_trial
     assert Candidate(lr=smooth[6].lr, batch=8) == tune.fresh(mixed)
 
 
-def test_a_rate_near_either_end_of_the_range_is_at_the_edge():
-    assert [True, False, True] == [tune.at_edge(lr, TUNING) for lr in (1.1e-4, 3e-3, 9e-2)]
+@pytest.mark.parametrize(
+    ("trials", "lrs", "edges"),
+    [
+        (5, (10**-3.7, 10**-3.1, 10**-1.9, 10**-1.3), [True, False, False, True]),
+        (9, (1.1e-4, 10**-3.7, 10**-3.1, 9e-2), [True, True, False, True]),
+        (1, (1.1e-4, 10**-2.5, 9e-2), [True, False, True]),
+    ],
+)
+def test_the_outermost_of_the_grid_and_what_lies_beyond_is_at_the_edge(
+    trials: int, lrs: tuple[float, ...], edges: list[bool]
+):
+    tuning = replace(TUNING, trials=trials)
+
+    assert edges == [tune.at_edge(lr, tuning) for lr in lrs]
+
+
+def test_a_range_of_one_rate_has_no_edge():
+    assert not tune.at_edge(1e-3, replace(TUNING, lr_range=(1e-3, 1e-3)))
 
 
 def test_a_cell_trains_every_trial_and_every_fresh_seed_with_its_own_values(
@@ -251,13 +276,13 @@ def test_a_cell_trains_every_trial_and_every_fresh_seed_with_its_own_values(
 
     fit = train.fit
     monkeypatch.setattr(train, "fit", spy)
-    tuning = Tuning(lr_range=(1e-3, 1e-1), trials=4, weight_decay_range=(1e-6, 1e-2), batches=(2, 3))
+    tuning = Tuning(lr_range=(1e-3, 1e-1), trials=6, weight_decay_range=(1e-6, 1e-2), batches=(2, 3))
     study = small.study(tuning=tuning, seeds=1, baselines=())
     small.execute(study, small.place(tmp_path, data_home))
     record = next(record for record in small.stored(study, small.place(tmp_path, data_home)).values())
     asked = [(one.lr, one.weight_decay, one.batch) for one in record.trials]
     found = tune.fresh(record.trials)
 
-    assert asked == trained[:4]
+    assert asked == trained[:6]
     assert found is not None
-    assert [(found.lr, found.weight_decay, found.batch)] == trained[4:]
+    assert [(found.lr, found.weight_decay, found.batch)] == trained[6:]
