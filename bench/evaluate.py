@@ -32,8 +32,9 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     Returns:
         int64 (classes, classes) [pixels].
     """
-    pair = (torch.from_numpy(np.array(one)) for one in (truth, predicted))  # copies, since maps of files are read-only
-    return train.confusion(*pair, classes).numpy()
+    # a map of a file is read-only, which torch does not know: that is copied
+    one, other = (torch.from_numpy(np.require(labels, requirements="W")) for labels in (truth, predicted))
+    return train.confusion(one, other, classes).numpy()
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ from bench.data import Pairs, ordered, shuffled
 from bench.forward import Forward
 from bench.losses import Loss
 from bench.presets import preset
-from bench.specs import IGNORE, Budget, Epoch, Recipe, TrialStatus
+from bench.specs import Budget, Epoch, Recipe, TrialStatus
 
 Watch = Callable[[Epoch, float | None], bool]
 """Told about each epoch and the throughput of its training [images/s]; answers whether to stop."""
@@ -194,10 +194,10 @@ def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
         int64 (C, C), on the device of the two [pixels].
     """
     cells = classes * classes
-    kind = torch.uint8 if cells < 256 else torch.int32  # bytes are counted several times faster
+    kind = torch.uint8 if cells + classes <= 256 else torch.int32  # bytes are counted several times faster
     joint = truth.to(kind) * classes + predicted.to(kind)
-    joint = joint.masked_fill_(truth == IGNORE, cells)
-    return torch.bincount(joint.flatten(), minlength=cells + 1)[:cells].view(classes, classes)
+    # where the truth is IGNORE, 255, this is beyond all cells: in bytes it wraps around to 256 - classes + predicted
+    return torch.bincount(joint.flatten(), minlength=cells)[:cells].view(classes, classes)
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:
