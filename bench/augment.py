@@ -72,9 +72,9 @@ def apply(augment: Augment, images: Tensor, masks: Tensor, amounts: Sequence[Ten
         planes, masks = _resample(planes.float(), masks, sampling_grid(moves, planes))
     for operator, values in pairs:
         if type(operator) in _RECOLOUR:
-            planes = _RECOLOUR[type(operator)](operator, values, planes.float())
+            [planes] = _where_it_acts(operator, values, planes.float())
     if planes.is_floating_point():
-        planes = planes.clamp(0, 255)
+        planes = planes.clamp_(0, 255)
     return planes.permute(0, 2, 3, 1), masks
 
 
@@ -91,8 +91,27 @@ def sampling_grid(moves: Sequence[tuple[Operator, Tensor]], planes: Tensor) -> T
     x = torch.arange(width, device=planes.device)[None, None, :] + (0.5 - width / 2)  # from the middle [pixels]
     y = torch.arange(height, device=planes.device)[None, :, None] + (0.5 - height / 2)
     for operator, values in reversed(moves):
-        x, y = _MOVES[type(operator)](operator, values, x, y)
-    return torch.stack((x * (2 / width), y * (2 / height)), dim=-1)
+        if not isinstance(operator, Affine):
+            x, y = (axis.expand(len(planes), height, width).contiguous() for axis in (x, y))
+        x, y = _where_it_acts(operator, values, x, y)
+    grid = torch.empty(len(planes), height, width, 2, device=planes.device)
+    grid[..., 0], grid[..., 1] = x * (2 / width), y * (2 / height)
+    return grid
+
+
+def _where_it_acts(operator: Operator, values: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors (N, ..) as an operator changes them; on a CPU in place, and only those of samples that it acts on.
+
+    On a GPU asking for these would wait for the device; and what is linear costs less for all of them than for some.
+    """
+    change = _CHANGES[type(operator)]
+    if values.device.type != "cpu" or isinstance(operator, Affine | Colour):
+        return change(operator, values, *tensors)
+    for row in (values != _NOTHING[type(operator)]).any(dim=1).nonzero()[:, 0].tolist():
+        at = slice(row, row + 1)
+        for tensor, changed in zip(tensors, change(operator, values[at], *(one[at] for one in tensors)), strict=True):
+            tensor[at] = changed
+    return tensors
 
 
 def _resample(planes: Tensor, masks: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,15 +124,23 @@ def _resample(planes: Tensor, masks: Tensor, grid: Tensor) -> tuple[Tensor, Tens
 
 def _symmetry(planes: Tensor, masks: Tensor, values: Tensor, operator: Symmetry) -> tuple[Tensor, Tensor]:
     """Columns: 1 to transpose, 1 to reverse the rows, 1 to reverse the columns."""
-    planes = planes.contiguous()
+    planes, masks = planes.contiguous(), masks.clone()
     moves: list[tuple[int, Callable[[Tensor], Tensor]]] = [(1, lambda one: one.flip(-2)), (2, lambda one: one.flip(-1))]
     if masks.shape[1] == masks.shape[2] and any(SYMMETRIES[kind][2] for kind in operator.kinds):
         moves.insert(0, (0, lambda one: one.mT))
     for column, move in moves:
         chosen = values[:, column] > 0
-        planes = torch.where(chosen[:, None, None, None], move(planes), planes)
-        masks = torch.where(chosen[:, None, None], move(masks), masks)
+        planes, masks = _moved(planes, chosen, move), _moved(masks, chosen, move)
     return planes, masks
+
+
+def _moved(pictures: Tensor, chosen: Tensor, move: Callable[[Tensor], Tensor]) -> Tensor:
+    """Pictures (N, .., H, W), of which the chosen ones bool (N,) are moved; on a CPU in place, one by one."""
+    if pictures.device.type != "cpu":
+        return torch.where(chosen.view(-1, *[1] * (pictures.dim() - 1)), move(pictures), pictures)
+    for row in chosen.nonzero()[:, 0].tolist():
+        pictures[row] = move(pictures[row].clone())
+    return pictures
 
 
 def _affine(operator: Affine, values: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,18 +172,18 @@ def _lens(operator: Lens, values: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor,
     return x * factor + centre_x, y * factor + centre_y
 
 
-def _blur(operator: Blur, values: Tensor, planes: Tensor) -> Tensor:
+def _blur(operator: Blur, values: Tensor, planes: Tensor) -> tuple[Tensor]:
     """Column: sigma [pixels]."""
-    return gaussian(planes, values[:, 0], operator.sigma[1])
+    return (gaussian(planes, values[:, 0], operator.sigma[1]),)
 
 
-def _sharpen(operator: Sharpen, values: Tensor, planes: Tensor) -> Tensor:
+def _sharpen(operator: Sharpen, values: Tensor, planes: Tensor) -> tuple[Tensor]:
     """Column: the share of the difference that is added."""
     soft = gaussian(planes, torch.full_like(values[:, 0], operator.sigma), operator.sigma)
-    return torch.lerp(planes, soft, -values[:, :, None, None])
+    return (torch.lerp(planes, soft, -values[:, :, None, None]),)
 
 
-def _colour(operator: Colour, values: Tensor, planes: Tensor) -> Tensor:
+def _colour(operator: Colour, values: Tensor, planes: Tensor) -> tuple[Tensor]:
     """Columns: gain, lift by the mean grey, saturation times cosine and times sine of the hue.
 
     All four changes are linear in the colour, so that they are one matrix per picture.
@@ -167,7 +194,7 @@ def _colour(operator: Colour, values: Tensor, planes: Tensor) -> Tensor:
     matrix = gain * (even * same + (1 - even) / 3 + odd * 3**-0.5 * spin)
     offset = lift * planes.mean(dim=(1, 2, 3))[:, None, None]
     mixed = torch.baddbmm(offset, matrix, planes.reshape(len(planes), 3, -1))
-    return mixed.view(planes.shape)
+    return (mixed.view(planes.shape),)
 
 
 def gaussian(planes: Tensor, sigma: Tensor, largest: float) -> Tensor:
@@ -266,7 +293,8 @@ def _between(drawn: Tensor, ends: Range) -> Tensor:
 
 
 _MOVES: dict[type, Callable[..., tuple[Tensor, Tensor]]] = {Affine: _affine, Elastic: _elastic, Lens: _lens}
-_RECOLOUR: dict[type, Callable[..., Tensor]] = {Blur: _blur, Sharpen: _sharpen, Colour: _colour}
+_RECOLOUR: dict[type, Callable[..., tuple[Tensor]]] = {Blur: _blur, Sharpen: _sharpen, Colour: _colour}
+_CHANGES: dict[type, Callable[..., tuple[Tensor, ...]]] = {**_MOVES, **_RECOLOUR}
 _UNIFORMS: dict[type, int] = {Symmetry: 1, Affine: 5, Elastic: 1, Lens: 3, Blur: 1, Sharpen: 1, Colour: 4}
 """How many numbers are drawn for an operator, beside whether it acts."""
 _NOTHING: dict[type, Tensor] = {

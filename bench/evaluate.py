@@ -12,12 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from bench import train
 from bench.data import normalise
 from bench.device import synchronise
 from bench.fit import Window, join, resize, windows
 from bench.forward import Forward
 from bench.prepare import Entry, Prepared
-from bench.specs import IGNORE, Recipe
+from bench.specs import Recipe
 
 THUMBNAIL = 256  # longer edge of the example pictures [pixels]
 
@@ -31,9 +32,9 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     Returns:
         int64 (classes, classes) [pixels].
     """
-    valid = truth != IGNORE
-    joint = truth[valid].astype(np.int64) * classes + predicted[valid]
-    return np.bincount(joint, minlength=classes * classes).reshape(classes, classes)
+    # a map of a file is read-only, which torch does not know: that is copied
+    one, other = (torch.from_numpy(np.require(labels, requirements="W")) for labels in (truth, predicted))
+    return train.confusion(one, other, classes).numpy()
 
 
 @torch.inference_mode()
@@ -102,10 +103,18 @@ def throughput(forward: Forward, recipe: Recipe, device: torch.device) -> float:
 
 def _at_native(logits: torch.Tensor, window: Window) -> np.ndarray:
     """The class map uint8 of a window at its native size, from logits (C, H, W) at training size; padding cut off."""
-    inner = logits[(slice(None), *window.inside)][None]
-    if inner.shape[-2:] != window.native:
-        inner = functional.interpolate(inner, size=window.native, mode="bilinear", align_corners=False)
-    return inner.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
+    inner = logits[(slice(None), *window.inside)]
+    if inner.shape[-2:] == window.native:
+        return inner.max(dim=0).indices.to(torch.uint8).cpu().numpy()
+    # one class after another, as what it has more than class 0: several times less to bring up and to move than all
+    margins = (inner[1:] - inner[:1]).contiguous()
+    largest = torch.zeros(window.native, device=logits.device)
+    labels = torch.zeros(window.native, dtype=torch.uint8, device=logits.device)
+    for label, margin in enumerate(margins, 1):
+        large = functional.interpolate(margin[None, None], size=window.native, mode="bilinear", align_corners=False)
+        labels = torch.maximum(labels, (large[0, 0] > largest).to(torch.uint8) * label)
+        largest = torch.maximum(largest, large[0, 0])
+    return labels.cpu().numpy()
 
 
 def chosen(entries: Sequence[Entry], positions: Sequence[int], count: int = 4) -> list[int]:

@@ -17,7 +17,7 @@ from bench.data import Pairs, ordered, shuffled
 from bench.forward import Forward
 from bench.losses import Loss
 from bench.presets import preset
-from bench.specs import IGNORE, Budget, Epoch, Recipe, TrialStatus
+from bench.specs import Budget, Epoch, Recipe, TrialStatus
 
 Watch = Callable[[Epoch, float | None], bool]
 """Told about each epoch and the throughput of its training [images/s]; answers whether to stop."""
@@ -173,15 +173,31 @@ def validate(forward: Forward, pairs: Pairs, classes: int, batch: int) -> tuple[
     The score is 0 where no foreground class occurs.
     """
     forward.network.eval()
-    counts = torch.zeros(classes * classes, dtype=torch.int64, device=pairs.device)
+    counts = torch.zeros(classes, classes, dtype=torch.int64, device=pairs.device)
     for images, masks in ordered(pairs, min(batch, forward.execution.micro_batch)):
         predicted = forward(images).max(dim=1).indices  # many times faster than argmax
-        joint = torch.where(masks == IGNORE, classes * classes, masks.long() * classes + predicted)
-        counts += torch.bincount(joint.flatten(), minlength=classes * classes + 1)[:-1]
-    matrix = counts.cpu().numpy().reshape(classes, classes)
+        counts += confusion(masks, predicted, classes)
+    matrix = counts.cpu().numpy()
     value = float(metrics.DEFAULT.metrics["mdice_d_fg"].compute(matrix[None]))
     collapsed = np.count_nonzero(matrix.sum(0)) == 1 < np.count_nonzero(matrix.sum(1))
     return (0.0 if np.isnan(value) else value), bool(collapsed)
+
+
+def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Pixels of each true class (row) that were called each class (column), where the truth is not IGNORE.
+
+    Args:
+        truth: uint8, of any shape.
+        predicted: Integers below `classes`, of the same shape.
+        classes: Their number C.
+    Returns:
+        int64 (C, C), on the device of the two [pixels].
+    """
+    cells = classes * classes
+    kind = torch.uint8 if cells + classes <= 256 else torch.int32  # bytes are counted several times faster
+    joint = truth.to(kind) * classes + predicted.to(kind)
+    # where the truth is IGNORE, 255, this is beyond all cells: in bytes it wraps around to 256 - classes + predicted
+    return torch.bincount(joint.flatten(), minlength=cells)[:cells].view(classes, classes)
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:

@@ -15,34 +15,20 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-import numpy as np
 import pytest
 
 from bench import prepare
 from bench.datasets import blood_cell
-from tests.lookalike import decoded_bytes, save
+from tests.lookalike import decoded_bytes
+from tests.speed.photographs import HEIGHT, WIDTH, archive
 
-HEIGHT, WIDTH = 1200, 1600
 PAIRS = 48
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Blood-Cell archive of full-size pictures with the smooth shades and the noise of a photograph."""
-    from scipy.ndimage import zoom
-
-    root = tmp_path_factory.mktemp("raw") / "raw"
-    inner = root / "BCCD Dataset with mask"
-    for at in range(PAIRS):
-        generator = np.random.default_rng(at)
-        small = generator.integers(60, 230, (HEIGHT // 50, WIDTH // 50, 3)).astype(np.float32)
-        shade = zoom(small, (50, 50, 1), order=1)
-        image = (shade + generator.integers(-3, 4, shade.shape)).clip(0, 255).astype(np.uint8)
-        mask = (shade[..., 0] > 140).astype(np.uint8) * 255
-        split = "test" if at % 8 == 0 else "train"
-        save(inner / split / "original" / f"{at:04d}.png", image)
-        save(inner / split / "mask" / f"{at:04d}.png", mask)
-    return root
+    """A Blood-Cell archive of full-size pictures."""
+    return archive(tmp_path_factory.mktemp("raw") / "raw", PAIRS)
 
 
 @pytest.mark.speed
