@@ -153,9 +153,8 @@ def normalise(images: Tensor) -> Tensor:
     """Images (N, H, W, 3), 0 to 255, to float32 (N, 3, H, W) in channels_last, ImageNet's mean 0 and deviation 1."""
     count, height, width, channels = images.shape
     mean, std = (moment.repeat(width) for moment in _moments(images.device))
-    scaled = (images.reshape(count, height, width * channels) - mean).div_(
-        std
-    )  # whole rows: a CPU is slow on short axes
+    rows = images.reshape(count, height, width * channels)  # whole rows: a CPU is slow on short axes
+    scaled = (rows - mean).div_(std)
     return scaled.view(images.shape).permute(0, 3, 1, 2)
 
 

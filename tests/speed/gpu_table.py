@@ -2,8 +2,8 @@
 
     python -m tests.speed.gpu_table --to results/reference/gpu.json
 
-In bf16 with channels_last, with and without CUDA graphs, with peak memory; the script in fp32 and bf16 as people run it,
-from PNG files of 1600x1200. Absolute numbers, for the device that is named in the file; needs a CUDA device.
+In bf16 with channels_last, with and without CUDA graphs, with peak memory; the script in fp32, as it stands in most
+repositories, from PNG files of 1600x1200. Absolute numbers, for the device that is named in the file; needs a CUDA device.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def ours(architecture: str, way: Execution, data: Resident, recipe: Recipe) -> f
 
 def script(architecture: str, photographs: list[tuple[Path, Path]], recipe: Recipe) -> float:
     """The usual loop from PNG files, four loading processes [images/s]."""
-    loop = peers.Script(peers.network(architecture)[0], peers.Pictures(photographs, recipe.size[0]), batch=recipe.batch)
-    loop.network.to(GPU)
+    pictures = peers.Pictures(photographs, recipe.size[0])
+    loop = peers.Script(peers.network(architecture)[0], pictures, batch=recipe.batch, device="cuda", loaders=4)
     loop.train()
     return loop.train()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,20 +67,23 @@ def shrunk(pairs: Sequence[Pair], size: int, folder: Path) -> list[Pair]:
 class Script:
     """The loop around it, as it stands in most repositories; fp32, and batches as the loader gives them."""
 
-    def __init__(self, network: nn.Module, pictures: Dataset, *, batch: int = 8) -> None:
+    def __init__(
+        self, network: nn.Module, pictures: Dataset, *, batch: int = 8, device: str = "cpu", loaders: int = 0
+    ) -> None:
         import segmentation_models_pytorch as smp
 
-        self.network, self.metrics = copy.deepcopy(network).to(memory_format=torch.contiguous_format), smp.metrics
+        self.network = copy.deepcopy(network).to(device, memory_format=torch.contiguous_format)
+        self.metrics, self.device = smp.metrics, device
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=1e-3)
         self.dice, self.entropy = smp.losses.DiceLoss("multiclass"), nn.CrossEntropyLoss()
-        self.training = DataLoader(pictures, batch_size=batch, shuffle=True)
-        self.validation = DataLoader(pictures, batch_size=batch)
+        self.training = DataLoader(pictures, batch_size=batch, shuffle=True, num_workers=loaders)
+        self.validation = DataLoader(pictures, batch_size=batch, num_workers=loaders)
 
     def train(self) -> float:
         """One epoch; its throughput [images/s]."""
         self.network.train()
         began, seen, running, scores = time.perf_counter(), 0, 0.0, []
-        for images, masks in self.training:
+        for images, masks in self._batches(self.training):
             self.optimiser.zero_grad()
             logits = self.network(images)
             loss = self.dice(logits, masks) + self.entropy(logits, masks)
@@ -96,12 +99,16 @@ class Script:
         self.network.eval()
         began, seen, running, scores = time.perf_counter(), 0, 0.0, []
         with torch.no_grad():
-            for images, masks in self.validation:
+            for images, masks in self._batches(self.validation):
                 logits = self.network(images)
                 running += (self.dice(logits, masks) + self.entropy(logits, masks)).item() * len(images)
                 scores.append(self._score(logits, masks))
                 seen += len(images)
         return seen / (time.perf_counter() - began)
+
+    def _batches(self, loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, masks in loader:
+            yield images.to(self.device), masks.to(self.device)
 
     def _score(self, logits: Tensor, masks: Tensor) -> float:
         stats = self.metrics.get_stats(logits.argmax(dim=1), masks, mode="multiclass", num_classes=logits.shape[1])
