@@ -171,7 +171,7 @@ class Tuning:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
 
-    lr_range: tuple[float, float] = (1e-4, 1e-2)
+    lr_range: tuple[float, float] = (1e-4, 1e-1)
     trials: int = 5
     stop: bool = False
     grace: int = 3

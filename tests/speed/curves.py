@@ -19,10 +19,11 @@ import torch
 
 from bench import losses, train
 from bench.catalog import architecture
-from bench.cell import build, seed_of
-from bench.data import resident
+from bench.data import Resident, resident
+from bench.forward import Forward
 from bench.prepare import prepare
-from bench.specs import Budget, Cell, Recipe
+from bench.specs import Budget, Cell, Execution, Recipe
+from bench.trainer import build, seed_of
 
 CURVES = Path(__file__).with_name("curves.json")
 BUDGET = Budget(epochs=12)
@@ -116,11 +117,13 @@ def _pairs(dataset: str, home: Path, blood_cell: Path) -> tuple[train.Resident, 
     return *(resident(images, masks, rows, torch.device("cpu")) for rows in chosen), len(prepared.classes)
 
 
-def _train(cell: Cell, lr: float, pairs: train.Resident, val: train.Resident, classes: int) -> list[float]:
+def _train(cell: Cell, lr: float, pairs: Resident, val: Resident, classes: int) -> list[float]:
     """The validation values of a training, by epoch, rounded; ends where training diverged."""
     spec, _ = architecture(cell.architecture)
     fitted = train.fit(
-        build(cell, classes),
+        Forward(
+            build(cell, classes), spec.divisor, Execution(precision="fp32", micro_batch=recipe(cell.dataset).batch)
+        ),
         losses.build(cell.loss or ""),
         pairs,
         val,
@@ -129,9 +132,7 @@ def _train(cell: Cell, lr: float, pairs: train.Resident, val: train.Resident, cl
         budget=BUDGET,
         lr=lr,
         seed=seed_of(cell),
-        precision=torch.float32,
-        divisor=spec.divisor,
-        watch=lambda epoch: False,
+        watch=lambda epoch, speed: False,
     )
     return [round(epoch.value, 4) for epoch in fitted.history if epoch.value is not None]
 

@@ -18,7 +18,7 @@ from time import perf_counter as now
 
 import pytest
 
-from bench import run, study
+from bench import machine, run, study
 from bench.job import Event
 from bench.specs import Budget, Recipe, Study, Tuning
 from tests import small
@@ -132,7 +132,7 @@ def test_p5_a_cell_in_a_warm_worker_costs_little_beside_its_steps(tmp_path: Path
 
 
 @pytest.mark.speed
-@pytest.mark.skipif(run.cores() < 2, reason="two workers need two cores")
+@pytest.mark.skipif(machine.cores() < 2, reason="two workers need two cores")
 def test_p7_two_workers_are_nearly_twice_as_fast_as_one(tmp_path: Path, data_home: Path) -> None:
     """The goal is 1.7 on two cores that nobody else uses; 1.5 is asserted. One thread each.
 
