@@ -45,7 +45,7 @@ def environment(device: torch.device, threads: int) -> dict[str, str]:
     return {
         "bench": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a class of torch itself, which would travel with the record
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
         "threads": str(threads),

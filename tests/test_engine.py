@@ -220,3 +220,17 @@ def test_weight_decay_and_batch_size_are_tuned_with_the_rate_and_told(where: Pla
         (chosen.weight_decay, chosen.batch) == (first.weight_decay, first.batch) == (second.weight_decay, second.batch)
     )
     assert 6 == first.execution.micro_batch and not first.batch_adapted
+
+
+def test_what_a_worker_says_can_be_read_without_torch(where: Place):
+    import pickle
+    import subprocess
+    import sys
+
+    events = small.execute(small.study(), where)
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer); assert 'torch' not in sys.modules"
+
+    assert {"started", "phase", "epoch", "finished"} == {event.kind for event in events}
+    subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(events), cwd=run.__file__.rpartition("/bench/")[0], check=True
+    )
