@@ -4,8 +4,8 @@ Masks here hold classes, not objects. An object is what hangs together: a compon
 in eight directions. Cells of one class that touch are one such component, in the truth as well, so that none of these
 numbers compares with one that was computed from instance masks.
 
-Ignored pixels belong to no object. A predicted object that lies more than half under them is left out whole, since
-nobody knows what is there; the others lose what lies under them (Kirillov 2019).
+Ignored pixels belong to no object. A predicted object that lies more than half under them and matches nothing is left
+out, since nobody knows what is there; the others lose what lies under them (Kirillov 2019).
 """
 
 from __future__ import annotations
@@ -60,21 +60,29 @@ class Quality(NamedTuple):
     rq: float
 
 
-def components(mask: Mask, ignored: Mask | None = None) -> Labels:
-    """Number the connected components of a mask, in the order of their first pixels; neighbours in eight directions.
+def components(mask: Mask) -> Labels:
+    """Number the connected components of a mask, bool (H, W), by their first pixels; neighbours in eight directions."""
+    return ndimage.label(mask, EIGHT)[0]
+
+
+def numbered(true: Mask, predicted: Mask, ignored: Mask) -> tuple[Labels, Labels]:
+    """The objects of one class in both maps that count, without their ignored pixels.
 
     Args:
-        mask: bool (H, W).
-        ignored: Pixels that do not count, bool (H, W); components more than half under them are left out.
+        true: Where the class is, bool (H, W); False where ignored.
+        predicted: Where it was found, bool (H, W), also where ignored: what hangs together there is one object.
+        ignored: Pixels that do not count, bool (H, W).
     """
-    labels, count = ndimage.label(mask, EIGHT)
-    if ignored is None or not (ignored & mask).any():
-        return labels
-    hidden = np.bincount(labels[ignored], minlength=count + 1)
-    kept = 2 * hidden <= np.bincount(labels.ravel(), minlength=count + 1)
+    ours, theirs = components(true), components(predicted)
+    if not (ignored & predicted).any():
+        return ours, theirs
+    whole = np.bincount(theirs.ravel())
+    kept = 2 * np.bincount(theirs[ignored], minlength=len(whole)) <= whole
+    seen = np.where(ignored, 0, theirs)
+    found = overlaps(ours, seen)
+    kept[1 + found.pairs[found.iou > 0.5, 1]] = True
     kept[0] = False
-    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return np.where(ignored, 0, numbers[labels])
+    return ours, np.where(kept, np.cumsum(kept), 0).astype(np.int32)[seen]
 
 
 def overlaps(true: Labels, predicted: Labels) -> Overlaps:
@@ -222,7 +230,7 @@ def measure(
     ignored = truth == IGNORE
     columns = {name: np.full(classes, np.nan) for name in MEASURES}
     for label in range(1, classes):
-        for name, value in _class(components(truth == label), components(predicted == label, ignored)).items():
+        for name, value in _class(*numbered(truth == label, predicted == label, ignored)).items():
             columns[name][label] = value
     if table is not None:
         guessed = np.where(np.arange(classes) > 0, count_by_pixels(predicted, ignored, table), np.nan)
@@ -305,6 +313,8 @@ def _only(
 _OBJECTS = "connected components of a class, neighbours in eight directions, touching cells being one"
 _NONE = "NaN for the background, and where neither map has an object of the class"
 _ALWAYS = "NaN for the background; 0 is a count like any other."
+_UNKNOWN = "NaN for the background, and for a class without objects in the training split."
+_PIECES = "How many pieces a watershed on the distance to the outside makes of"
 
 MEASURES: dict[str, Measure] = {
     name: Measure(title, definition, undefined, partial(_only, name), better)
@@ -352,20 +362,8 @@ MEASURES: dict[str, Measure] = {
             f"{_NONE}.",
             "higher",
         ),
-        (
-            "watershed_true",
-            "objects (truth, watershed)",
-            "How many pieces a watershed on the distance to the outside makes of the components of the truth.",
-            _ALWAYS,
-            None,
-        ),
-        (
-            "watershed_predicted",
-            "objects (predicted, watershed)",
-            "How many pieces a watershed on the distance to the outside makes of the predicted components.",
-            _ALWAYS,
-            None,
-        ),
+        ("watershed_true", "objects (truth, watershed)", f"{_PIECES} the components of the truth.", _ALWAYS, None),
+        ("watershed_predicted", "objects (predicted, watershed)", f"{_PIECES} those of the prediction.", _ALWAYS, None),
         (
             "count_error_watershed",
             "count error (watershed)",
@@ -381,14 +379,14 @@ _BY_PIXELS = (
         "pixels_predicted",
         "objects (predicted, pixels)",
         "Predicted pixels of a class over the mean area of its components in the training split.",
-        "NaN for the background, and for a class without objects in the training split.",
+        _UNKNOWN,
         None,
     ),
     (
         "count_error_pixels",
         "count error (pixels)",
         "Count by pixels minus the number of true components, without its sign.",
-        "NaN for the background, and for a class without objects in the training split.",
+        _UNKNOWN,
         "lower",
     ),
 )
