@@ -260,8 +260,21 @@ def test_every_component_keeps_a_centre_whatever_its_shape(mask: np.ndarray) -> 
     assert split.max() == objects.watershed_count(labels) >= labels.max()
 
 
-def test_a_half_cell_at_the_frame_is_one_piece() -> None:
-    assert 1 == objects.watershed_count(objects.components(discs([(0, 40), (60, 100)], 20)[:50] == 1)[:, :70])
+def test_the_frame_of_the_picture_ends_a_cell_as_background_does() -> None:
+    labels = objects.components(discs([(4, 40), (20, 60), (48, 64), (50, 95)], 18, (52, 100)) == 1)
+    padded = np.pad(labels, 7)
+
+    np.testing.assert_array_equal(objects.watershed_split(padded)[7:-7, 7:-7], objects.watershed_split(labels))
+    assert 1 == labels.max() < objects.watershed_count(labels)
+
+
+def test_specks_do_not_change_into_how_many_pieces_cells_are_cut() -> None:
+    cells = discs([(50, 50), (50, 62), (50, 130)], 24)
+    specks = cells.copy()
+    specks[:20:3, ::3] = 1
+
+    assert 2 == objects.watershed_count(objects.components(cells == 1))
+    assert 2 + 7 * 67 == objects.watershed_count(objects.components(specks == 1))
 
 
 def test_pixels_per_object_is_the_mean_area_of_the_components_of_a_stream() -> None:
