@@ -268,6 +268,16 @@ def test_the_frame_of_the_picture_ends_a_cell_as_background_does() -> None:
     assert 1 == labels.max() < objects.watershed_count(labels)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_depths_found_object_by_object_are_those_of_the_picture_with_a_frame_around(seed: int) -> None:
+    labels = objects.components(blobs(seed, (60, 70))[0] == 1)
+    depths = np.zeros(labels.shape)
+    for window, depth, _ in objects._centred(labels):
+        depths[window] += depth
+
+    np.testing.assert_array_equal(ndimage.distance_transform_edt(np.pad(labels > 0, 1))[1:-1, 1:-1], depths)
+
+
 def test_specks_do_not_change_into_how_many_pieces_cells_are_cut() -> None:
     cells = discs([(50, 50), (50, 62), (50, 130)], 24)
     specks = cells.copy()
