@@ -70,6 +70,9 @@ def matrix(
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images per step.")] = None,
     lr_range: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Rates to search, as 1e-5:1e-1.")] = None,
     augment: Annotated[str | None, typer.Option(help="none, light, standard, heavy or seed0, 1, 2, 4.")] = None,
+    measures: Annotated[
+        Many, typer.Option(help="Computed beside the counts: boundary, objects; no training depends on it.")
+    ] = None,
     deterministic: Annotated[
         bool | None,
         typer.Option("--deterministic", help="Run so that it repeats to the last bit; nothing is chosen by timing."),
@@ -144,7 +147,7 @@ def matrix(
     changes: dict[str, object] = {
         "datasets": dataset, "architectures": architecture, "losses": loss, "seeds": seeds, "folds": folds,
         "epochs": epochs, "trials": trials, "size": size, "fit": fit, "batch": batch, "lr_range": lr_range,
-        "augment": augment, "deterministic": deterministic,
+        "augment": augment, "deterministic": deterministic, "measures": measures,
     }  # fmt: skip
     how = How(
         device=device, workers=workers, threads=threads, limits=_limits(time_limit, silence_limit), dry_run=dry_run,

@@ -21,6 +21,7 @@ IGNORE = 255
 
 Split = Literal["train", "val", "test"]
 Fit = Literal["resize", "letterbox", "tile"]
+Measures = Literal["boundary", "objects"]
 Option = str | int | float | bool
 """What may stand behind a key in `name[key=value]`."""
 
@@ -208,6 +209,8 @@ class Study:
         folds: 1 uses the data set's own split (fold 0); K > 1 cross-validates by source (folds 1..K).
         ratios: Shares of the sources that train, validate and test where a data set has no official split.
         baselines: Names from `bench.baselines.BASELINES` that stand on every leaderboard.
+        measures: What is computed at evaluation beside the counts: boundary (how far outlines are apart), objects
+            (connected components, and counts). No training depends on it.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic where a file enters
@@ -218,6 +221,7 @@ class Study:
     architectures: tuple[str, ...] = ("unet",)
     losses: tuple[str, ...] = ("dice+ce",)
     baselines: tuple[str, ...] = ("all_background", "majority_class", "otsu", "pixel_colour")
+    measures: tuple[Measures, ...] = ()
     seeds: int = 0
     folds: int = 1
     ratios: tuple[float, float, float] = (0.7, 0.15, 0.15)

@@ -14,10 +14,10 @@ from typing import Any, get_args
 
 from bench import catalog, names
 from bench.errors import StudyError
-from bench.specs import SCHEMA, Budget, Fit, Recipe, Study, Tuning
+from bench.specs import SCHEMA, Budget, Fit, Measures, Recipe, Study, Tuning
 
 STUDIES = Path(__file__).resolve().parent / "studies"
-FITS = get_args(Fit)
+FITS, MEASURES = get_args(Fit), get_args(Measures)
 
 # What a number may be: the check and the published schema both read this table.
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -126,6 +126,9 @@ def _contradictions(study: Study) -> Iterator[str]:
     recipe = study.recipe
     if recipe.fit not in FITS:
         yield f"recipe.fit is {recipe.fit!r}, it must be one of {', '.join(FITS)}"
+    for name in study.measures:
+        if name not in MEASURES:
+            yield f"measures has {name!r}, it may hold {' and '.join(MEASURES)}"
     if recipe.overlap and recipe.fit != "tile":
         yield f"recipe.overlap is {recipe.overlap}, it must be 0 unless fit is tile"
     elif recipe.overlap >= min(recipe.size) > 0:
@@ -146,6 +149,7 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
         for axis in ("datasets", "architectures", "losses")
         if axis in values
     }
+    measures = [name for text in _texts(values.get("measures", study.measures)) for name in names.split(text)]
     recipe = {key: values[key] for key in ("batch", "augment", "fit", "deterministic") if key in values}
     if recipe.get("fit", "tile") != "tile":
         recipe["overlap"] = 0
@@ -158,6 +162,7 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
         study if not axes else dataclasses.replace(study, title=""),  # it was the title of other axes
         **axes,
         **{key: values[key] for key in ("seeds", "folds") if key in values},
+        measures=tuple(dict.fromkeys(measures)),
         recipe=dataclasses.replace(study.recipe, **recipe),
         tuning=dataclasses.replace(study.tuning, **tuning),
         budget=dataclasses.replace(study.budget, **({"epochs": values["epochs"]} if "epochs" in values else {})),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.filters import threshold_otsu
 
-from bench.baselines import BASELINES, Pair, Predictor, grey
+from bench.baselines import BASELINES, GRID, Pair, Predictor, grey
 from bench.specs import IGNORE
 
 RED, GREEN, WHITE = (200, 20, 20), (20, 200, 20), (240, 240, 240)
@@ -113,6 +116,76 @@ def test_a_colour_gets_its_majority_class_over_all_pictures() -> None:
     predict = fitted("pixel_colour", flat(RED, 1, (3, 3)), flat(RED, 2, (2, 2)), flat(RED, 2, (2, 2)))
 
     assert {1} == set(np.unique(predict(flat(RED, 0)[0])))
+
+
+def test_the_constant_baselines_are_those_of_one_class() -> None:
+    assert {"all_background", "majority_class"} == {name for name in BASELINES if BASELINES[name].constant}
+
+
+def shapes(seed: int, sizes: list[tuple[int, int]]) -> list[Pair]:
+    """Pictures of random classes, 3 of them and IGNORE."""
+    generator = np.random.default_rng(seed)
+    values = np.array([0, 1, 2, IGNORE], np.uint8)
+    return [(np.zeros((*size, 3), np.uint8), values[generator.integers(0, 4, size)]) for size in sizes]
+
+
+def voted(pairs: list[Pair], size: tuple[int, int]) -> list[list[int]]:
+    """The mean shape at a size, square by square of the grid, counted one vote after the other."""
+    grid = np.zeros((GRID, GRID), int)
+    for row, column in np.ndindex(GRID, GRID):
+        votes = [0, 0, 0]
+        for _, mask in pairs:
+            vote = mask[int((row + 0.5) / GRID * mask.shape[0]), int((column + 0.5) / GRID * mask.shape[1])]
+            if vote != IGNORE:
+                votes[vote] += 1
+        grid[row, column] = votes.index(max(votes))
+    height, width = size
+    return [
+        [int(grid[int((row + 0.5) / height * GRID), int((column + 0.5) / width * GRID)]) for column in range(width)]
+        for row in range(height)
+    ]
+
+
+@pytest.mark.parametrize("size", [(GRID, GRID), (31, 200), (1, 1)])
+def test_the_mean_shape_is_the_most_frequent_class_of_each_position_in_pictures_of_all_sizes(
+    size: tuple[int, int],
+) -> None:
+    pairs = shapes(0, [(40, 60), (128, 128), (7, 300), (256, 5), (1, 1)])
+
+    assert voted(pairs, size) == fitted("mean_shape", *pairs)(np.zeros((*size, 3), np.uint8)).tolist()
+
+
+def test_the_mean_shape_does_not_look_at_the_picture() -> None:
+    predict = fitted("mean_shape", side_by_side(flat(RED, 2), flat(WHITE, 1)))
+
+    np.testing.assert_array_equal(predict(picture(0)), predict(picture(1)))
+    assert [2] * 3 + [1] * 3 == predict(picture(0, (4, 6)))[0].tolist()
+
+
+def test_a_large_picture_has_no_more_votes_for_the_mean_shape_than_a_small_one() -> None:
+    predict = fitted("mean_shape", flat(RED, 2, (300, 400)), flat(RED, 1, (3, 4)), flat(RED, 1, (5, 2)))
+
+    assert {1} == set(np.unique(predict(picture(0))))
+
+
+def test_where_every_training_picture_is_ignored_the_mean_shape_is_background() -> None:
+    predict = fitted("mean_shape", side_by_side(flat(RED, IGNORE), flat(RED, 2)))
+
+    assert [0] * 6 + [2] * 6 == predict(picture(0, (3, 12)))[0].tolist()
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_sees_one_pair_at_a_time_and_keeps_none(name: str) -> None:
+    alive = list[weakref.ref]()
+
+    def stream() -> Iterator[Pair]:
+        for seed in range(4):
+            assert not [one for one in alive[:-1] if one() is not None]
+            image, mask = picture(seed), np.full((23, 31), seed % 3, np.uint8)
+            alive.append(weakref.ref(mask))
+            yield image, mask
+
+    BASELINES[name].fit(stream(), 3)
 
 
 @pytest.mark.parametrize("name", ["majority_class", "otsu", "pixel_colour"])

@@ -111,6 +111,7 @@ def test_the_recipe_version_is_part_of_the_fingerprint(monkeypatch: pytest.Monke
         {"architectures": ("unet",)},
         {"losses": ("ce",)},
         {"baselines": ()},
+        {"measures": ("boundary", "objects")},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -25,6 +25,7 @@ EVERYTHING = Study(
     architectures=("unet[depth=4,encoder=resnet18]",),
     losses=("0.7*focal[gamma=2]+0.3*tversky", "ce"),
     baselines=(),
+    measures=("boundary",),
     seeds=3,
     folds=5,
     recipe=Recipe(
@@ -215,6 +216,21 @@ def test_options_take_the_place_of_values_and_split_outside_brackets() -> None:
     assert EVERYTHING.architectures == changed.architectures
 
 
+@pytest.mark.parametrize("given", ["objects,boundary", ["objects", "boundary"], ["objects, boundary", "objects"]])
+def test_measures_split_at_commas_and_stand_once(given: object) -> None:
+    changed = study.override(EVERYTHING, {"measures": given})
+
+    assert replace(EVERYTHING, measures=("objects", "boundary")) == changed
+
+
+def test_no_measures_can_be_asked_for() -> None:
+    assert () == study.override(EVERYTHING, {"measures": ""}).measures
+
+
+def test_a_measure_that_does_not_exist_is_refused_in_a_file(tmp_path: Path) -> None:
+    assert "measures.0: Input should be 'boundary' or 'objects'" in refused('measures = ["hd95"]', tmp_path)
+
+
 def test_another_fit_than_tile_leaves_no_overlap() -> None:
     changed = study.override(EVERYTHING, {"fit": "letterbox"}).recipe
 
@@ -240,6 +256,7 @@ def test_no_options_change_nothing() -> None:
         ({"trials": 0}, "tuning.trials is 0"),
         ({"datasets": [" , "]}, "datasets is empty"),
         ({"fit": "crop"}, "recipe.fit is 'crop', it must be one of resize, letterbox, tile"),
+        ({"measures": "boundary,hd95"}, "the command line: measures has 'hd95', it may hold boundary and objects"),
         ({"size": "32"}, "recipe.overlap is 40, it must be less than the size, 32"),
     ],
 )
