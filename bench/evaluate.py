@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +37,13 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     return np.bincount(joint, minlength=classes * classes).reshape(classes, classes)
 
 
-@torch.inference_mode()
+class Prediction(NamedTuple):
+    """One image at native size: the class map uint8 (H, W), and the probabilities float32 (C, H, W) where asked for."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+
+
 def predict(
     forward: Forward,
     images: np.ndarray,
@@ -46,7 +53,23 @@ def predict(
     device: torch.device,
     rows: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Class maps at native size: logits at training size, brought up bilinearly, then the largest one.
+    """The class maps alone, uint8 (height, width) for each image, in order; arguments as `predictions`."""
+    found = predictions(forward, images, sizes, recipe=recipe, device=device, rows=rows, soft=False)
+    return (one.labels for one in found)
+
+
+@torch.inference_mode()
+def predictions(
+    forward: Forward,
+    images: np.ndarray,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    recipe: Recipe,
+    device: torch.device,
+    rows: Sequence[int] | None = None,
+    soft: bool = True,
+) -> Iterator[Prediction]:
+    """Predictions at native size: logits at training size, brought up bilinearly, then the largest one.
 
     Args:
         forward: A network on the device, and how it is run.
@@ -55,21 +78,22 @@ def predict(
         recipe: How the images came to the training size.
         device: Where the network is.
         rows: Which of the N are the windows of these images; None for all.
+        soft: Whether the probabilities, the softmax of the logits brought up, are wanted too.
     Yields:
-        uint8 (height, width) for each image, in order.
+        One prediction for each image, in order; one image at a time is held.
     """
     forward.network.eval()
     rows, at_once = range(len(images)) if rows is None else rows, forward.execution.micro_batch
     todo = iter([window for size in sizes for window in windows(size, recipe)])
-    whole, pieces = iter(sizes), list[tuple[Window, np.ndarray]]()
+    whole, pieces = iter(sizes), list[tuple[Window, Prediction]]()
     size = next(whole, None)
     for start in range(0, len(rows), at_once):
         batch = torch.from_numpy(np.ascontiguousarray(images[list(rows[start : start + at_once])])).to(device)
         for one in forward(normalise(batch)):
             window = next(todo)
-            pieces.append((window, _at_native(one, window)))
+            pieces.append((window, _at_native(one, window, soft=soft)))
             if size is not None and len(pieces) == len(windows(size, recipe)):
-                yield join(size, pieces)
+                yield _joined(size, pieces, soft=soft)
                 pieces, size = [], next(whole, None)
 
 
@@ -100,12 +124,20 @@ def throughput(forward: Forward, recipe: Recipe, device: torch.device) -> float:
     return count / statistics.median(seconds[2:])
 
 
-def _at_native(logits: torch.Tensor, window: Window) -> np.ndarray:
-    """The class map uint8 of a window at its native size, from logits (C, H, W) at training size; padding cut off."""
+def _joined(size: tuple[int, int], pieces: Sequence[tuple[Window, Prediction]], *, soft: bool) -> Prediction:
+    """The prediction of a native image, out of those of its windows."""
+    labels = join(size, [(window, piece.labels) for window, piece in pieces])
+    maps = [(window, piece.probabilities) for window, piece in pieces if piece.probabilities is not None]
+    return Prediction(labels, join(size, maps) if soft else None)
+
+
+def _at_native(logits: torch.Tensor, window: Window, *, soft: bool) -> Prediction:
+    """The prediction of a window at its native size, from logits (C, H, W) at training size; padding cut off."""
     inner = logits[(slice(None), *window.inside)][None]
     if inner.shape[-2:] != window.native:
         inner = functional.interpolate(inner, size=window.native, mode="bilinear", align_corners=False)
-    return inner.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
+    labels = inner.max(dim=1).indices[0].to(torch.uint8).cpu().numpy()
+    return Prediction(labels, inner.softmax(dim=1)[0].cpu().numpy() if soft else None)
 
 
 def chosen(entries: Sequence[Entry], positions: Sequence[int], count: int = 4) -> list[int]:
