@@ -116,7 +116,8 @@ def test_seed_3_takes_unsure_and_unlabelled_pixels_for_background() -> None:
     probabilities = np.array(rows, np.float32).T[:, None]
 
     # right: the unsure background, the sure nucleus, the unlabelled pixel that nobody is sure of
-    assert [3, 7] == registry.seed3_hard(truth, truth, probabilities).tolist()
+    predicted = probabilities.argmax(axis=0).astype(np.uint8)
+    assert [3, 7] == registry.seed3_hard(truth, predicted, probabilities).tolist()
 
 
 def test_batches_of_four_are_scored_together_and_the_last_may_be_shorter() -> None:
