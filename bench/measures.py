@@ -16,7 +16,7 @@ from bench.rules import Values, divide, mean
 from bench.specs import IGNORE
 
 Compute = Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]], "float | NDArray"]
-EDGE, BATCH = 256, 4  # of seed 1 [pixels, images]
+BATCH = 4  # of seeds 0 and 1 [images]
 LOGIT = 1 / (1 + np.exp(-0.5))
 """The probability at a logit of 0.5, the threshold of seed 1: 0.622."""
 
@@ -90,24 +90,18 @@ def keras_dice_multiclass(truth: NDArray, predicted: NDArray, probabilities: NDA
 
 
 def seed0_hard(truth: NDArray, predicted: NDArray, probabilities: NDArray) -> NDArray:
-    """Pixels of cells against background, at 0.5, the true cells widened by one pixel: (4,) as `_four`."""
-    framed = np.pad(_cells(truth), 1)
+    """Pixels of cells against background at 512 x 512, the truth above 74 of 255 and widened by a pixel: (4,)."""
+    square = [(extra // 2, extra - extra // 2) for extra in (max(truth.shape) - edge for edge in truth.shape)]
+    grey, cells, valid = _shrunk(np.pad(truth, square), np.pad(1 - probabilities[0], square), 512)
+    framed = np.pad(grey > 74, 1)
     rows = framed[:-2] | framed[1:-1] | framed[2:]
-    wide = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
-    return _four(wide, probabilities[0] < 0.5, truth != IGNORE)
+    return _four(rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:], cells > 0.5, valid)
 
 
 def seed1_hard(truth: NDArray, predicted: NDArray, probabilities: NDArray) -> NDArray:
     """Pixels of cells against background at 256 x 256, where a bicubic truth counts as soon as it is not 0: (4,)."""
-    from PIL import Image
-
-    def small(image: NDArray, how: Image.Resampling) -> NDArray:
-        return np.asarray(Image.fromarray(image).resize((EDGE, EDGE), how))
-
-    wide = small(_cells(truth).astype(np.uint8) * 255, Image.Resampling.BICUBIC) > 0
-    cells = small(1 - probabilities[0], Image.Resampling.BILINEAR) > LOGIT
-    valid = small((truth != IGNORE).astype(np.uint8), Image.Resampling.NEAREST) > 0
-    return _four(wide, cells, valid)
+    grey, cells, valid = _shrunk(truth, 1 - probabilities[0], 256)
+    return _four(grey > 0, cells > LOGIT, valid)
 
 
 def seed3_hard(truth: NDArray, predicted: NDArray, probabilities: NDArray) -> NDArray:
@@ -137,6 +131,18 @@ def _soft(truth: NDArray, probabilities: NDArray) -> tuple[float, float, float]:
     valid, cells, found = truth != IGNORE, _cells(truth), 1 - probabilities[0]
     hit = found.sum(where=cells, dtype=np.float64)
     return float(hit), float(cells.sum()), float(found.sum(where=valid, dtype=np.float64))
+
+
+def _shrunk(truth: NDArray, cells: NDArray, edge: int) -> tuple[NDArray, NDArray, NDArray]:
+    """At edge x edge: the cells of the truth in grey uint8, their probability float32, and where a pixel counts."""
+    from PIL import Image
+
+    def small(image: NDArray, how: Image.Resampling) -> NDArray:
+        return np.asarray(Image.fromarray(image).resize((edge, edge), how))
+
+    grey = small(_cells(truth).astype(np.uint8) * 255, Image.Resampling.BICUBIC)
+    valid = small((truth != IGNORE).astype(np.uint8), Image.Resampling.NEAREST) > 0
+    return grey, small(cells, Image.Resampling.BILINEAR), valid
 
 
 def _cells(truth: NDArray) -> NDArray[np.bool_]:
@@ -182,9 +188,10 @@ MEASURES: dict[str, Measure] = {
         constant=lambda true, label: (2 * true[:, label] + 1) / (2 * true.sum(axis=1) + 1),
     ),
     "seed0_hard": Measure(
-        title="foreground IoU (widened truth, batches of 4)",
-        definition="Foreground as one class, predicted where its probability is above 0.5; the true cells are widened "
-        "by one pixel on all sides, as a 3 x 3 blur followed by a test for zero did there at 512 x 512.",
+        title="foreground IoU (widened truth at 512 px, batches of 4)",
+        definition="Foreground as one class, padded to a square and brought to 512 x 512, predicted where its "
+        "probability is above 0.5; the truth counts where its bicubic grey value is above 74 of 255, and one pixel "
+        "around it.",
         summary="IoU of every four images together, in the order of their names; mean over these.",
         compute=seed0_hard,
         reduce=pooled_iou,

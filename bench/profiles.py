@@ -315,7 +315,7 @@ _ALL = (
     IMAGE_BINARY,
     Profile(
         name="seed0_hard",
-        title="Seed 0 (Keras, blood cells): thresholded, against a widened truth",
+        title="Seed 0 (Keras, blood cells): thresholded, against a widened truth at 512 x 512",
         primary="iou_seed0",
         metrics={"iou_seed0": _measured("seed0_hard")},
         source="sarah-antillia/Image-Segmentation-Blood-Cell, iou_coef and its mask loader",

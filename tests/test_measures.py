@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 
 from bench import evaluate, leaderboard, metrics, rules
 from bench import measures as registry
+from bench.datasets import blood_cell
 from bench.errors import StoreError
 from bench.fit import windows
 from bench.measures import MEASURES, measured, one_hot, stacked
@@ -25,6 +27,7 @@ from tests import synthetic
 from tests.small import SMEAR, execute, place, plain, stored, study
 
 C = 3
+REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
 
 
 def soft_maps(seed: int, *, ignored: float = 0.0, size: tuple[int, int] = (9, 7)) -> tuple[np.ndarray, ...]:
@@ -75,13 +78,23 @@ def test_soft_pixel_accuracy_is_nearly_the_mean_probability_of_the_true_class() 
 
 
 def test_seed_0_widens_the_truth_by_one_pixel() -> None:
-    truth = np.zeros((5, 6), np.uint8)
-    truth[2, 2], truth[4, 5], truth[0, 0] = 1, 2, IGNORE
-    predicted = np.zeros((5, 6), np.uint8)
-    predicted[1:4, 1:4] = 1  # exactly the widened pixel, nothing in the corner
+    truth = np.zeros((512, 512), np.uint8)
+    truth[2, 2], truth[511, 500], truth[0, 0] = 1, 2, IGNORE
+    predicted = np.zeros((512, 512), np.uint8)
+    predicted[1:4, 1:4] = 1  # exactly the widened pixel, nothing at the edge
     found = registry.seed0_hard(truth, predicted, one_hot(predicted, C))
 
-    assert [30 - 1 - 9 - 4, 0, 4, 9] == found.tolist()
+    assert [512 * 512 - 1 - 9 - 6, 0, 6, 9] == found.tolist()
+
+
+def test_seed_0_pads_to_a_square_and_shrinks() -> None:
+    truth = np.zeros((100, 2048), np.uint8)
+    truth[:, 1024:] = 1
+    found = registry.seed0_hard(truth, truth, one_hot(truth, 2))
+
+    assert 24 * 256 <= found[3] <= 26 * 257  # a quarter of the edges, and what the weights and the blur spread to
+    assert 0 == found[1]
+    assert 0 < found[2] <= 2 * (256 + 27)
 
 
 def test_seed_1_scores_a_perfect_prediction_below_1() -> None:
@@ -92,6 +105,16 @@ def test_seed_1_scores_a_perfect_prediction_below_1() -> None:
 
     assert wide.sum() == found[2] + found[3]
     assert 0.7 < found[3] / found[1:].sum() < 0.95
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the forty real pairs are not in {REAL}; set BENCH_TEST_BLOOD_CELL")
+def test_a_perfect_prediction_of_real_cells_scores_what_was_measured_in_the_seeds() -> None:
+    truths = [np.asarray(blood_cell.load(sample)[1]) for sample in list(blood_cell.read(REAL))[::4]]
+    names = ["seed0_hard", "seed1_hard"]
+    values = stacked(measured(truth, truth, one_hot(truth, 2), names) for truth in truths)
+    found = {name: float(MEASURES[name].reduce(values[name])) for name in names}
+
+    assert {"seed0_hard": 0.842, "seed1_hard": 0.840} == pytest.approx(found, abs=0.01)
 
 
 def test_seed_1_asks_for_a_logit_above_one_half() -> None:
