@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import catalog, checkpoint, evaluate, execution, losses, plan, train, tune
+from bench import catalog, checkpoint, evaluate, execution, losses, measures, plan, train, tune
 from bench.baselines import BASELINES
 from bench.data import Pairs, place
 from bench.device import (
@@ -123,7 +123,8 @@ def _run_baseline(state: _Bench) -> None:
         predictor = baseline.fit(pairs, classes)
     with state.timed("evaluate"):
         images = (state.prepared.native(entries[position])[0] for position in state.positions["test"])
-        _score(state, (predictor(image) for image in images))
+        found = (predictor(image) for image in images)
+        _score(state, (evaluate.Prediction(labels, measures.one_hot(labels, classes)) for labels in found))
 
 
 def _run_network(state: _Bench, expression: str) -> None:
@@ -250,17 +251,20 @@ def _predict(state: _Bench, trainer: Trainer, way: Execution, images: np.ndarray
     """Score the test images."""
     sizes = [state.prepared.sizes[at] for at in state.positions["test"]]
     recipe = state.job.study.recipe
-    _score(state, evaluate.predict(trainer.forward(way), images, sizes, recipe=recipe, device=state.device, rows=rows))
+    forward = trainer.forward(way)
+    _score(state, evaluate.predictions(forward, images, sizes, recipe=recipe, device=state.device, rows=rows))
 
 
-def _score(state: _Bench, predictions: Iterator[np.ndarray]) -> None:
-    """Count predictions against the truth, image by image; keep the counts and a few pictures."""
+def _score(state: _Bench, predictions: Iterator[evaluate.Prediction]) -> None:
+    """Count predictions against the truth, image by image; keep the counts, the measures and a few pictures."""
     prepared, cell, test = state.prepared, state.cell, state.positions["test"]
     shown = evaluate.chosen(prepared.index.entries, test)
-    counts, pictures = [], {}
-    for position, predicted in zip(test, predictions, strict=True):
+    counts, taken, pictures = [], [], {}
+    for position, (predicted, probabilities) in zip(test, predictions, strict=True):
         truth = prepared.native(prepared.index.entries[position])[1]
         counts.append(evaluate.confusion(truth, predicted, len(prepared.classes)))
+        if probabilities is not None:
+            taken.append(measures.measured(truth, predicted, probabilities))
         if position in shown:
             small = resize(predicted, predicted, evaluate.thumbnail_size(predicted))[1]
             pictures[f"predicted{shown.index(position)}"] = small
@@ -270,7 +274,12 @@ def _score(state: _Bench, predictions: Iterator[np.ndarray]) -> None:
         names = np.array([prepared.index.entries[position].sample.id for position in shown])
         write_arrays(examples, ids=names, **evaluate.thumbnails(prepared, shown))
     write_arrays(store.cell(cell) / "predictions.npz", **pictures)
-    state.record = replace(state.record, counts_hash=store.write_counts(cell, ids, np.stack(counts)), status=Status.OK)
+    state.record = replace(
+        state.record,
+        counts_hash=store.write_counts(cell, ids, np.stack(counts)),
+        measures_hash=store.write_measures(cell, ids, measures.stacked(taken)),
+        status=Status.OK,
+    )
 
 
 def _keep(state: _Bench, fitted: train.Fit) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__, catalog, cli_dashboard
+from bench import __version__, catalog, cli_dashboard, cli_explain
 from bench.cli_data import data_app
 from bench.cli_options import DataHome, Results, complain, console, home, show, study_folder
 from bench.cli_run import run_app
@@ -135,7 +135,7 @@ def report(
     content = reports.collect(folder, profile)
     printers: dict[Format, Callable[[], str]] = {
         Format.CSV: lambda: leaderboard.as_csv(content.rows),
-        Format.JSON: lambda: leaderboard.as_json(content.rows),
+        Format.JSON: lambda: leaderboard.as_json(content.rows, content.profile),
         Format.MARKDOWN: lambda: leaderboard.as_markdown(content.boards, content.profile),
     }
     page = reports.publish(content)
@@ -164,6 +164,7 @@ def version() -> None:
 
 
 app.command("dashboard")(cli_dashboard.dashboard)
+app.command("explain")(cli_explain.explain)
 
 
 def _place(results: Path, data_home: Path | None) -> Place:

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from bench import leaderboard
+from bench import doubts, leaderboard
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.specs import Status
@@ -64,14 +64,19 @@ def boards(tables: Sequence[Board], profile: Profile) -> Iterator[Table]:
     for board in tables:
         table = Table(
             title=f"{escape(board.title)}: {escape(profile.title.lower())}",
-            caption=_caption(board),
+            caption=escape(_caption(board, profile)),
             title_justify="left",
             caption_justify="left",
         )
         for name in ("rank", "architecture", "loss"):
             table.add_column(name, overflow="fold", justify="right" if name == "rank" else "left")
+        easy = doubts.easy_sentences(board, profile)
         for name in profile.metrics:
-            table.add_column(name, justify="right", style="bold" if name == profile.primary else None)
+            table.add_column(
+                f"{name} ⚠" if name in easy else name,
+                justify="right",
+                style="bold" if name == profile.primary else None,
+            )
         for name in ("95% interval", "cells", "lr"):
             table.add_column(name, justify="right" if name == "lr" else "left", no_wrap=True)
         for standing in board.standings:
@@ -98,10 +103,12 @@ def costs(console: Console, prices: Sequence[Cost], todo: Sequence[Planned], wor
     )
 
 
-def _caption(board: Board) -> str:
+def _caption(board: Board, profile: Profile) -> str:
     lines = ["Rows of one rank cannot be told apart (paired bootstrap over test images)."]
     if any(standing.selected for standing in board.standings):
         lines.append("Each network is the tuned run itself, one seed: intervals exclude seed noise. Use --seeds 3.")
+    lines += [f"⚠ {name}: {reason}." for name, reason in doubts.easy_sentences(board, profile).items()]
+    lines += filter(None, [doubts.disagreement(board, profile)])
     return "\n".join(lines)
 
 

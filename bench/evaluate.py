@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +38,13 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     return train.confusion(one, other, classes).numpy()
 
 
-@torch.inference_mode()
+class Prediction(NamedTuple):
+    """One image at native size: the class map uint8 (H, W), and the probabilities float32 (C, H, W) where asked for."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+
+
 def predict(
     forward: Forward,
     images: np.ndarray,
@@ -47,7 +54,23 @@ def predict(
     device: torch.device,
     rows: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Class maps at native size: logits at training size, brought up bilinearly, then the largest one.
+    """The class maps alone, uint8 (height, width) for each image, in order; arguments as `predictions`."""
+    found = predictions(forward, images, sizes, recipe=recipe, device=device, rows=rows, soft=False)
+    return (one.labels for one in found)
+
+
+@torch.inference_mode()
+def predictions(
+    forward: Forward,
+    images: np.ndarray,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    recipe: Recipe,
+    device: torch.device,
+    rows: Sequence[int] | None = None,
+    soft: bool = True,
+) -> Iterator[Prediction]:
+    """Predictions at native size: logits at training size, brought up bilinearly, then the largest one.
 
     Args:
         forward: A network on the device, and how it is run.
@@ -56,21 +79,22 @@ def predict(
         recipe: How the images came to the training size.
         device: Where the network is.
         rows: Which of the N are the windows of these images; None for all.
+        soft: Whether the probabilities, the softmax of the logits brought up, are wanted too.
     Yields:
-        uint8 (height, width) for each image, in order.
+        One prediction for each image, in order; one image at a time is held.
     """
     forward.network.eval()
     rows, at_once = range(len(images)) if rows is None else rows, forward.execution.micro_batch
     todo = iter([window for size in sizes for window in windows(size, recipe)])
-    whole, pieces = iter(sizes), list[tuple[Window, np.ndarray]]()
+    whole, pieces = iter(sizes), list[tuple[Window, Prediction]]()
     size = next(whole, None)
     for start in range(0, len(rows), at_once):
         batch = torch.from_numpy(np.ascontiguousarray(images[list(rows[start : start + at_once])])).to(device)
         for one in forward(normalise(batch)):
             window = next(todo)
-            pieces.append((window, _at_native(one, window)))
+            pieces.append((window, _at_native(one, window, soft=soft)))
             if size is not None and len(pieces) == len(windows(size, recipe)):
-                yield join(size, pieces)
+                yield _joined(size, pieces, soft=soft)
                 pieces, size = [], next(whole, None)
 
 
@@ -101,20 +125,37 @@ def throughput(forward: Forward, recipe: Recipe, device: torch.device) -> float:
     return count / statistics.median(seconds[2:])
 
 
-def _at_native(logits: torch.Tensor, window: Window) -> np.ndarray:
-    """The class map uint8 of a window at its native size, from logits (C, H, W) at training size; padding cut off."""
+def _joined(size: tuple[int, int], pieces: Sequence[tuple[Window, Prediction]], *, soft: bool) -> Prediction:
+    """The prediction of a native image, out of those of its windows."""
+    labels = join(size, [(window, piece.labels) for window, piece in pieces])
+    maps = [(window, piece.probabilities) for window, piece in pieces if piece.probabilities is not None]
+    return Prediction(labels, join(size, maps) if soft else None)
+
+
+def _at_native(logits: torch.Tensor, window: Window, *, soft: bool) -> Prediction:
+    """The prediction of a window at its native size, from logits (C, H, W) at training size; padding cut off."""
     inner = logits[(slice(None), *window.inside)]
-    if inner.shape[-2:] == window.native:
-        return inner.max(dim=0).indices.to(torch.uint8).cpu().numpy()
+    if not soft:
+        return Prediction(_labels(inner, window.native).cpu().numpy(), None)
+    if inner.shape[-2:] != window.native:
+        inner = functional.interpolate(inner[None], size=window.native, mode="bilinear", align_corners=False)[0]
+    labels = inner.max(dim=0).indices.to(torch.uint8).cpu().numpy()
+    return Prediction(labels, inner.softmax(dim=0).cpu().numpy())
+
+
+def _labels(logits: torch.Tensor, native: tuple[int, int]) -> torch.Tensor:
+    """The class with the largest logit, brought up to native size: uint8 (h, w) of logits (C, H, W)."""
+    if logits.shape[-2:] == native:
+        return logits.max(dim=0).indices.to(torch.uint8)
     # one class after another, as what it has more than class 0: several times less to bring up and to move than all
-    margins = (inner[1:] - inner[:1]).contiguous()
-    largest = torch.zeros(window.native, device=logits.device)
-    labels = torch.zeros(window.native, dtype=torch.uint8, device=logits.device)
+    margins = (logits[1:] - logits[:1]).contiguous()
+    largest = torch.zeros(native, device=logits.device)
+    labels = torch.zeros(native, dtype=torch.uint8, device=logits.device)
     for label, margin in enumerate(margins, 1):
-        large = functional.interpolate(margin[None, None], size=window.native, mode="bilinear", align_corners=False)
+        large = functional.interpolate(margin[None, None], size=native, mode="bilinear", align_corners=False)
         labels = torch.maximum(labels, (large[0, 0] > largest).to(torch.uint8) * label)
         largest = torch.maximum(largest, large[0, 0])
-    return labels.cpu().numpy()
+    return labels
 
 
 def chosen(entries: Sequence[Entry], positions: Sequence[int], count: int = 4) -> list[int]:

@@ -94,16 +94,19 @@ def cut(image: np.ndarray, mask: np.ndarray, window: Window, size: tuple[int, in
 
 
 def join(native: tuple[int, int], pieces: Iterable[tuple[Window, np.ndarray]]) -> np.ndarray:
-    """The class map uint8 (height, width) of a native image, out of those of its windows.
+    """The map (..., height, width) of a native image, out of those of its windows: classes, or probabilities of each.
 
     Args:
         native: Height and width of the image [pixels].
-        pieces: Every window with its class map uint8, at the native size of the window, without padding.
+        pieces: Every window with its map, at the native size of the window, without padding; at least one.
     """
-    whole = np.full(native, IGNORE, np.uint8)
+    pieces = list(pieces)
+    leading, kind = pieces[0][1].shape[:-2], pieces[0][1].dtype
+    whole = np.empty((*leading, *native), kind)  # every pixel is scored by one of the windows
     for window, piece in pieces:
         rows, columns = window.rows, window.columns
-        whole[rows.first : rows.last, columns.first : columns.last] = piece[
+        whole[..., rows.first : rows.last, columns.first : columns.last] = piece[
+            ...,
             rows.first - rows.start : rows.last - rows.start,
             columns.first - columns.start : columns.last - columns.start,
         ]

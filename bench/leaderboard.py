@@ -6,8 +6,8 @@ import csv
 import io
 import json
 import statistics as plain
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Row:
         status: The record's, or `pending` without one, or `stale` when it was trained by another recipe, budget or
             tuning than the study now says.
         values: Metric name to value under the profile; None where undefined; empty without counts.
+        measures: What was stored beside the counts, in the order of `ids`; only where the profile uses some.
     """
 
     cell: Cell
@@ -37,6 +38,7 @@ class Row:
     values: dict[str, float | None]
     ids: tuple[str, ...] = ()
     counts: Counts | None = None
+    measures: Mapping[str, NDArray[np.float64]] = field(default_factory=dict[str, NDArray[np.float64]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +99,9 @@ def label(row: Row | Standing) -> str:
     return architecture if loss is None else f"{architecture} · {loss}"
 
 
-def as_json(table: Sequence[Row]) -> str:
-    """A list of `{dataset, architecture, loss, seed, fold, status, lr, metrics}`, one per cell."""
-    return json.dumps([_flat(row) for row in table], indent=1, allow_nan=False) + "\n"
+def as_json(table: Sequence[Row], profile: Profile) -> str:
+    """A list of `{dataset, architecture, loss, seed, fold, status, lr, profile, metrics}`, one per cell."""
+    return json.dumps([_flat(row) | {"profile": profile.id} for row in table], indent=1, allow_nan=False) + "\n"
 
 
 def as_csv(table: Sequence[Row]) -> str:
@@ -117,7 +119,7 @@ def as_csv(table: Sequence[Row]) -> str:
 
 def as_markdown(tables: Sequence[Board], profile: Profile) -> str:
     """One table per data set, and the definition of every column below them."""
-    lines: list[str] = []
+    lines: list[str] = [f"Profile `{profile.id}`: {profile.title}.", ""]
     head = ["rank", "architecture", "loss", *profile.metrics, "95% interval", "cells"]
     for board in tables:
         lines += [f"## {_plain(board.title)}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
@@ -159,15 +161,26 @@ def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
         return Row(cell=cell, status=status, record=record, values={})
     ids, counts = store.counts(cell)
     order = np.argsort(np.array(ids))
-    values = metrics.scores(counts, [spec.name for spec in record.data.classes], profile)
+    counts, measures = counts[order], _measures(record, store, profile)
+    values = metrics.scores(counts, [spec.name for spec in record.data.classes], profile, measures)
     return Row(
         cell=cell,
         status=status,
         record=record,
         values=values,
         ids=tuple(ids[at] for at in order),
-        counts=counts[order],
+        counts=counts,
+        measures=measures,
     )
+
+
+def _measures(record: Record, store: Store, profile: Profile) -> dict[str, NDArray[np.float64]]:
+    """The measures of a cell in the order of its image ids, where the profile needs some and they were stored."""
+    if not any(metric.measure for metric in profile.metrics.values()):
+        return {}
+    ids, measures = store.measures(record)
+    order = np.argsort(np.array(ids))
+    return {name: values[order] for name, values in measures.items()}
 
 
 def _protocol(record: Record) -> str:
@@ -194,9 +207,11 @@ def _standing(group: tuple[Row, ...], profile: Profile) -> tuple[Standing, NDArr
     usable = [row for row in counted if row.counts is not None and row.status in SCORED]
     runs = _runs(usable)
     metric = profile.metrics[profile.primary]
-    samples = statistics.resampled(metric, runs) if runs and len({run.shape for run in runs}) == 1 else None
+    inputs = [found for run in runs if (found := metrics.source(metric, *run)) is not None]
+    paired = inputs and len(inputs) == len(runs) and len({one.shape for one in inputs}) == 1
+    samples = statistics.resampled(metric, inputs) if paired else None
     classes = next((row.record.data.classes for row in group if row.record and row.record.data), ())
-    scored = [metrics.scores(run, [spec.name for spec in classes], profile) for run in runs]
+    scored = [metrics.scores(run[0], [spec.name for spec in classes], profile, run[1]) for run in runs]
     primary = [value for one in scored if (value := one[profile.primary]) is not None]
     first = group[0].cell
     standing = Standing(
@@ -231,12 +246,22 @@ def _counted(group: Sequence[Row]) -> tuple[list[Row], bool]:
     return (fresh, False) if fresh else (list(group), group[0].cell.loss is not None)
 
 
-def _runs(usable: Sequence[Row]) -> list[Counts]:
-    """Per seed the counts of all its folds, one after the other."""
+def _runs(usable: Sequence[Row]) -> list[tuple[Counts, dict[str, NDArray[np.float64]]]]:
+    """Per seed the counts and the measures of all its folds, one after the other."""
     seeds: dict[int, list[Row]] = {}
     for row in usable:
         seeds.setdefault(row.cell.seed, []).append(row)
-    return [np.concatenate([row.counts for row in group if row.counts is not None]) for group in seeds.values()]
+    return [
+        (
+            np.concatenate([row.counts for row in group if row.counts is not None]),
+            {
+                name: np.concatenate([row.measures[name] for row in group])
+                for name in group[0].measures
+                if all(name in row.measures for row in group)
+            },
+        )
+        for group in seeds.values()
+    ]
 
 
 def _flat(row: Row) -> dict[str, object]:

@@ -112,10 +112,10 @@ def _metrics() -> Rows:
     from bench.metrics import PROFILES
 
     return [
-        {"profile": profile, "name": name, "what": metric.definition}
-        for profile, content in PROFILES.items()
-        for name, metric in content.metrics.items()
-    ]
+        {"profile": profile.id, "name": name, "what": metric.definition}
+        for profile in PROFILES.values()
+        for name, metric in profile.metrics.items()
+    ] + [{"profile": "custom[..]", "name": "(switches)", "what": "Put together: see bench explain custom."}]
 
 
 def _studies() -> Rows:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bench.leaderboard import Board, Row, Standing
-from bench.metrics import Metric
+from bench.metrics import Metric, source
 from bench.specs import IGNORE, ClassSpec, Status
 from bench.store import Store, read_arrays
 
@@ -122,7 +122,10 @@ def _pictures(
 def _score(row: Row, name: str, metric: Metric) -> float | None:
     if row.counts is None or name not in row.ids:
         return None
-    value = float(metric.compute(row.counts[[row.ids.index(name)]]))
+    found = source(metric, row.counts, row.measures)
+    if found is None:
+        return None
+    value = float(metric.compute(found[[row.ids.index(name)]]))
     return None if math.isnan(value) else value
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import __version__, efficiency, figures, leaderboard, metrics, pictures, quantities
+from bench import __version__, doubts, efficiency, figures, leaderboard, metrics, pictures, quantities
 from bench import study as studies
 from bench.efficiency import Price
 from bench.errors import StoreError
@@ -76,7 +76,12 @@ class ClassTable(NamedTuple):
 
 
 class Section(NamedTuple):
-    """All that the page shows of one data set."""
+    """All that the page shows of one data set.
+
+    Attributes:
+        easy: Metrics that a constant predictor satisfies, with the reason.
+        disagreement: Which profiles put another network first; empty where all agree.
+    """
 
     board: Board
     answer: str
@@ -86,6 +91,8 @@ class Section(NamedTuple):
     prices: tuple[Price, ...]
     drawings: Mapping[str, str]
     gallery: Gallery | None
+    easy: Mapping[str, str]
+    disagreement: str
 
 
 def write(store_root: Path, profile_name: str = "default") -> Path:
@@ -113,7 +120,7 @@ def publish(content: Content) -> Path:
     files = {
         "leaderboard.csv": leaderboard.as_csv(rows),
         "leaderboard.md": leaderboard.as_markdown(boards, profile),
-        "leaderboard.json": leaderboard.as_json(rows),
+        "leaderboard.json": leaderboard.as_json(rows, profile),
         "index.html": page(study, boards, rows, profile, store),
     }
     for name, text in files.items():
@@ -175,6 +182,8 @@ def section(board: Board, profile: Profile, store: Store) -> Section:
         prices=efficiency.prices(board),
         drawings=drawings,
         gallery=pictures.gallery(board, store, profile.metrics[profile.primary]),
+        easy=doubts.easy_sentences(board, profile),
+        disagreement=doubts.disagreement(board, profile),
     )
 
 

@@ -398,6 +398,7 @@ class Record:
         efficiency: What it cost; None for a baseline.
         nondeterministic: The operations that do not repeat to the last bit, where deterministic mode asked for it.
         counts_hash: sha256 of counts.npz; None when there are no counts.
+        measures_hash: sha256 of measures.npz; None when there is none.
     """
 
     schema: int = SCHEMA
@@ -425,6 +426,7 @@ class Record:
     nondeterministic: tuple[str, ...] = ()
     finished: str = ""  # ISO 8601, UTC
     counts_hash: str | None = None
+    measures_hash: str | None = None
     error: Failure | None = None
 
 

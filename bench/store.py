@@ -1,13 +1,13 @@
 """Records on disk: one folder per cell, written so that a kill leaves either the old cell or the new one.
 
     results/<study>/study.toml
-    results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/{record.json, counts.npz, predictions.npz, ...}
+    results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/{record.json, counts.npz, measures.npz, ...}
     results/<study>/tuning/<dataset>/<architecture>/<loss>/f0/{journal, trials.json}
     results/<study>/executions/<architecture>/<circumstances>.json
     results/<study>/examples/<dataset>/f0.npz
     results/<study>/splits/<dataset>/f0.json
 
-`record.json` is written last and names the hash of the counts, so it alone decides whether a cell is done.
+`record.json` is written last and names the hashes of counts and measures, so it alone decides whether a cell is done.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import secrets
 import shutil
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,10 @@ class Store:
         """Store the matrices uint32 (images, C, C) and the image ids; return the sha256 of the file."""
         return write_arrays(self.cell(cell) / "counts.npz", counts=counts.astype(np.uint32), ids=np.array(ids))
 
+    def write_measures(self, cell: Cell, ids: list[str], measures: Mapping[str, np.ndarray]) -> str:
+        """Store what was measured per image, float64 (images, ..) by name, beside the ids; return the file's sha256."""
+        return write_arrays(self.cell(cell) / "measures.npz", ids=np.array(ids), **measures)
+
     def read(self, cell: Cell) -> Record | None:
         """The record of a cell; None when there is none, or when its counts are missing or not the ones it names.
 
@@ -105,6 +109,20 @@ class Store:
                 f"{path} holds {sorted(arrays)}, not ids and counts. Run the study again to write it anew."
             )
         return [str(name) for name in arrays["ids"]], arrays["counts"]
+
+    def measures(self, record: Record) -> tuple[list[str], dict[str, np.ndarray]]:
+        """Image ids and the measures float64 (images, ..) of a cell, by name; none where there is no file.
+
+        Raises:
+            StoreError: If the file is damaged or is not the one the record names.
+        """
+        path = self.cell(record.cell) / "measures.npz"
+        if record.measures_hash is None or not path.is_file():
+            return [], {}
+        arrays = read_arrays(path)
+        if sha256(path) != record.measures_hash or "ids" not in arrays:
+            raise StoreError(f"{path} is not the file its record names. Delete record.json beside it and run again.")
+        return [str(name) for name in arrays.pop("ids")], arrays
 
 
 def escape(name: str) -> str:

@@ -17,7 +17,12 @@ from bench.metrics import PROFILES, Counts, Profile
 
 CLASSES = ("background", "nucleus", "plasma", "platelet")
 C = len(CLASSES)
-ALL = [(profile, name) for profile in PROFILES for name in PROFILES[profile].metrics]
+ALL = [
+    (profile, name)
+    for profile in PROFILES
+    for name, metric in PROFILES[profile].metrics.items()
+    if metric.measure is None
+]
 
 # (truth, predicted) label maps of two pictures of six pixels: what the definitions have to survive.
 CASES: dict[str, tuple[list[list[int]], list[list[int]]]] = {
