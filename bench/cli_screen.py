@@ -99,9 +99,11 @@ def costs(console: Console, prices: Sequence[Cost], todo: Sequence[Planned], wor
 
 
 def _caption(board: Board) -> str:
-    lines = ["Rows of one rank cannot be told apart (paired bootstrap over test images)."]
+    lines = ["Rows of one rank cannot be told apart (paired over test images, Holm-corrected)."]
     if any(standing.selected for standing in board.standings):
-        lines.append("Each network is the tuned run itself, one seed: intervals exclude seed noise. Use --seeds 3.")
+        lines.append(
+            "Each network is the tuned run itself, one seed: intervals and ties exclude seed noise. Use --seeds 3."
+        )
     return "\n".join(lines)
 
 

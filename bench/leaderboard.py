@@ -6,17 +6,26 @@ import csv
 import io
 import json
 import statistics as plain
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import metrics, plan, statistics
-from bench.metrics import Counts, Profile
+from bench.metrics import Counts, Metric, Profile, Values
 from bench.specs import Cell, Record, Status, Study
+from bench.statistics import Difference, Interval, Sample
 from bench.store import Store
 
+CLASSES = {
+    prefix: Metric(title=prefix, definition="", compute=compute)
+    for prefix, compute in (
+        ("iou_d", lambda counts: metrics.iou(counts.sum(axis=-3))),
+        ("dice_d", lambda counts: metrics.dice(counts.sum(axis=-3))),
+    )
+}
+"""The scores per class that `metrics.scores` adds under `default`, all classes at once: counts to (..., C)."""
 SCORED = (Status.OK, Status.DIVERGED)
 """Whose counts are shown: a network that collapsed to one class has a score, and is not averaged away for being bad."""
 
@@ -29,6 +38,8 @@ class Row:
         status: The record's, or `pending` without one, or `stale` when it was trained by another recipe, budget or
             tuning than the study now says.
         values: Metric name to value under the profile; None where undefined; empty without counts.
+        intervals: Its 95% interval over the test images; None where it cannot be had.
+        drawn: Its values on resampled images, float64 (B,).
     """
 
     cell: Cell
@@ -37,6 +48,12 @@ class Row:
     values: dict[str, float | None]
     ids: tuple[str, ...] = ()
     counts: Counts | None = None
+    drawn: Mapping[str, Values] = field(default_factory=dict[str, Values])
+
+    @property
+    def intervals(self) -> dict[str, Interval | None]:
+        """For every value."""
+        return {name: statistics.sure(_sample([self], name)) for name in self.values}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +64,10 @@ class Standing:
         rank: 1-based, shared by standings that cannot be told apart; None without a value, or while cells are missing.
         values: Each metric over all images of the folds, then the mean over seeds.
         spread: Standard deviation of the primary metric over seeds; None with fewer than two.
-        interval: 95% bootstrap interval of the primary metric over images; None where it cannot be had.
+        interval: 95% interval of the primary metric; None where it cannot be had.
+        samples: The noise of every number; None where it is not known, or a cell is missing.
+        rank_range: The ranks it takes in 95% of the resamples; `leads` is the share of them in which it is first.
+        group: 1-based number of its tie group, as the rank.
         done, of: Cells with a score, and cells in all.
         selected: True when the value is that of the tuned run itself, which was chosen for being the best.
     """
@@ -63,15 +83,34 @@ class Standing:
     of: int
     selected: bool
     rows: tuple[Row, ...]
+    samples: Mapping[str, Sample] = field(default_factory=dict[str, Sample])
+    rank_range: tuple[int, int] | None = None
+    leads: float | None = None
+    group: int | None = None
+
+    @property
+    def intervals(self) -> dict[str, Interval | None]:
+        """The 95% interval of every number, over images, and over seeds where there are several."""
+        return {name: statistics.sure(self.samples.get(name)) for name in self.values}
+
+    @property
+    def complete(self) -> bool:
+        """Whether no cell is missing, so that it is ranked."""
+        return self.done == self.of and self.of > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """The leaderboard of one data set, best first; rows without a value at the end."""
+    """The leaderboard of one data set, best first; rows without a value at the end.
+
+    Attributes:
+        pairs: The paired difference of every two standings that were compared, by their places from 0.
+    """
 
     dataset: str
     title: str
     standings: tuple[Standing, ...]
+    pairs: Mapping[tuple[int, int], Difference] = field(default_factory=dict[tuple[int, int], Difference])
 
 
 def rows(study: Study, store: Store, profile: Profile) -> list[Row]:
@@ -85,7 +124,8 @@ def boards(table: Sequence[Row], profile: Profile) -> list[Board]:
     for dataset in dict.fromkeys(row.cell.dataset for row in table):
         own = [row for row in table if row.cell.dataset == dataset]
         title = next((row.record.data.title for row in own if row.record and row.record.data), dataset)
-        result.append(Board(dataset=dataset, title=title, standings=_standings(own, profile)))
+        standings, pairs = _standings(own, profile)
+        result.append(Board(dataset=dataset, title=title, standings=standings, pairs=pairs))
     return result
 
 
@@ -97,33 +137,40 @@ def label(row: Row | Standing) -> str:
     return architecture if loss is None else f"{architecture} · {loss}"
 
 
-def as_json(table: Sequence[Row]) -> str:
-    """A list of `{dataset, architecture, loss, seed, fold, status, lr, metrics}`, one per cell."""
-    return json.dumps([_flat(row) for row in table], indent=1, allow_nan=False) + "\n"
+def as_json(table: Sequence[Row], tables: Sequence[Board] = ()) -> str:
+    """One object per cell: its names, status, rate, metrics with their intervals over images, and how its row stands."""
+    stands = _stands(tables)
+    flat = [_flat(row) | {"intervals": row.intervals} | _stand(stands.get(_group(row))) for row in table]
+    return json.dumps(flat, indent=1, allow_nan=False) + "\n"
 
 
-def as_csv(table: Sequence[Row]) -> str:
-    """One line per cell, one column per metric; undefined is empty."""
+def as_csv(table: Sequence[Row], tables: Sequence[Board] = ()) -> str:
+    """One line per cell, one column per metric, then its interval and how its row stands; undefined is empty."""
     names = list(dict.fromkeys(name for row in table for name in row.values))
+    head = ("dataset", "architecture", "loss", "seed", "fold", "status", "lr")
+    stands = _stands(tables)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "architecture", "loss", "seed", "fold", "status", "lr", *names])
+    ends = [f"{name}_{end}" for name in names for end in ("low", "high")]
+    writer.writerow([*head, *names, *ends, "rank", "rank_low", "rank_high", "tie_group"])
     for row in table:
-        flat = _flat(row)
-        head = [flat[key] for key in ("dataset", "architecture", "loss", "seed", "fold", "status", "lr")]
-        writer.writerow([*head, *(row.values.get(name) for name in names)])
+        flat, intervals = _flat(row), row.intervals
+        sides = [side for name in names for side in intervals.get(name) or (None, None)]
+        stand = _stand(stands.get(_group(row)))
+        places = [stand["rank"], *(stand["rank_range"] or (None, None)), stand["tie_group"]]
+        writer.writerow([*(flat[key] for key in head), *(row.values.get(name) for name in names), *sides, *places])
     return text.getvalue()
 
 
 def as_markdown(tables: Sequence[Board], profile: Profile) -> str:
     """One table per data set, and the definition of every column below them."""
     lines: list[str] = []
-    head = ["rank", "architecture", "loss", *profile.metrics, "95% interval", "cells"]
+    head = ["rank", "architecture", "loss", *profile.metrics, "95% interval", "cells", "rank range"]
     for board in tables:
         lines += [f"## {_plain(board.title)}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-        lines += [
-            f"| {' | '.join(_plain(text) for text in as_texts(standing, profile))} |" for standing in board.standings
-        ]
+        for standing in board.standings:
+            texts = [*as_texts(standing, profile), _range(standing)]
+            lines.append(f"| {' | '.join(map(_plain, texts))} |")
         lines.append("")
     lines += [f"- `{name}`: {metric.definition}" for name, metric in profile.metrics.items()]
     return "\n".join(lines) + "\n"
@@ -159,14 +206,15 @@ def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
         return Row(cell=cell, status=status, record=record, values={})
     ids, counts = store.counts(cell)
     order = np.argsort(np.array(ids))
-    values = metrics.scores(counts, [spec.name for spec in record.data.classes], profile)
+    classes = [spec.name for spec in record.data.classes]
     return Row(
         cell=cell,
         status=status,
         record=record,
-        values=values,
+        values=metrics.scores(counts, classes, profile),
         ids=tuple(ids[at] for at in order),
         counts=counts[order],
+        drawn=_drawn(counts[order], classes, profile),
     )
 
 
@@ -174,48 +222,93 @@ def _protocol(record: Record) -> str:
     return plan.digest({name: record.ingredients.get(name) for name in ("recipe", "tuning", "budget")})
 
 
-def _standings(own: Sequence[Row], profile: Profile) -> tuple[Standing, ...]:
+def _drawn(counts: Counts, classes: Sequence[str], profile: Profile) -> dict[str, Values]:
+    """Every number of `metrics.scores` on resampled images, float64 (B,) each."""
+    per_class = CLASSES if profile is metrics.DEFAULT else {}
+    found = statistics.draw([*profile.metrics.values(), *per_class.values()], counts)
+    result = dict(zip(profile.metrics, found, strict=False))
+    for prefix, values in zip(per_class, found[len(result) :], strict=True):
+        result |= {f"{prefix}/{name}": values[:, at] for at, name in enumerate(classes)}
+    return result
+
+
+def _sample(runs: Sequence[Row], name: str) -> Sample | None:
+    """The noise of one number over runs on the same images; None where a run leaves it undefined."""
+    values = [value for run in runs if (value := run.values.get(name)) is not None and name in run.drawn]
+    if not values or len(values) < len(runs):
+        return None
+    drawn = np.mean([run.drawn[name] for run in runs], axis=0)
+    return Sample(runs=np.array(values), drawn=drawn, images=len(runs[0].ids))
+
+
+def _standings(own: Sequence[Row], profile: Profile) -> tuple[tuple[Standing, ...], dict[tuple[int, int], Difference]]:
     groups: dict[tuple[str, str | None], list[Row]] = {}
     for row in own:
         groups.setdefault((row.cell.architecture, row.cell.loss), []).append(row)
     unranked = [_standing(tuple(group), profile) for group in groups.values()]
-    samples = [sample for _, sample in unranked]
-    values = [
-        standing.values.get(profile.primary) if standing.done == standing.of else None for standing, _ in unranked
-    ]
-    placed = statistics.ranks(values, samples, [_images(standing) for standing, _ in unranked])
-    ranked = [replace(standing, rank=rank) for (standing, _), rank in zip(unranked, placed, strict=True)]
-    return tuple(sorted(ranked, key=lambda standing: -_or(standing.values.get(profile.primary), -1.0)))
+    unranked.sort(key=lambda standing: -_or(standing.values.get(profile.primary), -1.0))
+    samples = [one.samples.get(profile.primary) if one.complete else None for one in unranked]
+    pairs = statistics.comparisons(samples, [images(one) for one in unranked])
+    values = [one.values.get(profile.primary) if one.complete else None for one in unranked]
+    placed = statistics.ranks(values, pairs)
+    groups_of = {rank: at for at, rank in enumerate(sorted({rank for rank in placed if rank is not None}), start=1)}
+    drawn = statistics.draws([sample for sample in samples if sample is not None])
+    spread = iter(
+        zip(statistics.rank_ranges(drawn), (statistics.places(drawn) == 1).mean(axis=1), strict=True)
+        if len(drawn)
+        else ()
+    )
+    ranked = []
+    for one, rank, sample in zip(unranked, placed, samples, strict=True):
+        between, leads = next(spread) if sample is not None else (None, None)
+        ranked.append(
+            replace(
+                one,
+                rank=rank,
+                group=groups_of.get(rank) if rank is not None else None,
+                rank_range=between,
+                leads=None if leads is None else float(leads),
+            )
+        )
+    return tuple(ranked), pairs
 
 
-def _standing(group: tuple[Row, ...], profile: Profile) -> tuple[Standing, NDArray[np.float64] | None]:
-    """A group's standing, yet unranked, and its resampled values for the comparison with others."""
+def _standing(group: tuple[Row, ...], profile: Profile) -> Standing:
+    """A group's standing, yet unranked."""
     counted, selected = _counted(group)
     usable = [row for row in counted if row.counts is not None and row.status in SCORED]
-    runs = _runs(usable)
-    metric = profile.metrics[profile.primary]
-    samples = statistics.resampled(metric, runs) if runs and len({run.shape for run in runs}) == 1 else None
-    classes = next((row.record.data.classes for row in group if row.record and row.record.data), ())
-    scored = [metrics.scores(run, [spec.name for spec in classes], profile) for run in runs]
-    primary = [value for one in scored if (value := one[profile.primary]) is not None]
+    runs = list(_runs(usable, profile).values())
+    primary = [value for run in runs if (value := run.values[profile.primary]) is not None]
+    names = runs[0].values if runs and len({len(run.ids) for run in runs}) == 1 else {}
+    samples = {name: sample for name in names if (sample := _sample(runs, name)) is not None}
     first = group[0].cell
-    standing = Standing(
+    return Standing(
         dataset=first.dataset,
         architecture=first.architecture,
         loss=first.loss,
         rank=None,
-        values={name: _mean([one[name] for one in scored]) for name in (scored[0] if scored else ())},
+        values={name: _mean([run.values[name] for run in runs]) for name in (runs[0].values if runs else ())},
         spread=plain.stdev(primary) if len(primary) > 1 else None,
-        interval=None if samples is None else statistics.interval(samples),
+        interval=statistics.sure(samples.get(profile.primary)),
         done=len(usable),
         of=len(counted),
         selected=selected,
         rows=group,
+        samples=samples,
     )
-    return standing, samples
 
 
-def _images(standing: Standing) -> Hashable:
+def runs(standing: Standing) -> dict[int, Counts]:
+    """The counts behind a standing by seed: (images, C, C), all folds one after the other."""
+    usable = [row for row in _counted(standing.rows)[0] if row.counts is not None and row.status in SCORED]
+    seeds: dict[int, list[Counts]] = {}
+    for row in usable:
+        if row.counts is not None:
+            seeds.setdefault(row.cell.seed, []).append(row.counts)
+    return {seed: np.concatenate(counts) for seed, counts in seeds.items()}
+
+
+def images(standing: Standing) -> Hashable:
     """What a standing was scored on: the data, and the test images of each fold."""
     tested = {
         (row.cell.fold, row.record.data.hash, row.ids)
@@ -231,12 +324,43 @@ def _counted(group: Sequence[Row]) -> tuple[list[Row], bool]:
     return (fresh, False) if fresh else (list(group), group[0].cell.loss is not None)
 
 
-def _runs(usable: Sequence[Row]) -> list[Counts]:
-    """Per seed the counts of all its folds, one after the other."""
+def _runs(usable: Sequence[Row], profile: Profile) -> dict[int, Row]:
+    """Per seed all its folds as one row, their images one after the other."""
     seeds: dict[int, list[Row]] = {}
     for row in usable:
         seeds.setdefault(row.cell.seed, []).append(row)
-    return [np.concatenate([row.counts for row in group if row.counts is not None]) for group in seeds.values()]
+    return {seed: _joined(rows, profile) for seed, rows in seeds.items()}
+
+
+def _joined(folds: Sequence[Row], profile: Profile) -> Row:
+    if len(folds) == 1:
+        return folds[0]
+    counts = np.concatenate([row.counts for row in folds if row.counts is not None])
+    classes = next(([spec.name for spec in row.record.data.classes] for row in folds if row.record and row.record.data))
+    return replace(
+        folds[0],
+        values=metrics.scores(counts, classes, profile),
+        ids=tuple(name for row in folds for name in row.ids),
+        counts=counts,
+        drawn=_drawn(counts, classes, profile),
+    )
+
+
+def _group(row: Row) -> tuple[str, str, str | None]:
+    return row.cell.dataset, row.cell.architecture, row.cell.loss
+
+
+def _stands(tables: Sequence[Board]) -> dict[tuple[str, str, str | None], Standing]:
+    return {(one.dataset, one.architecture, one.loss): one for board in tables for one in board.standings}
+
+
+def _stand(one: Standing | None) -> dict[str, Any]:
+    between = None if one is None or one.rank_range is None else list(one.rank_range)
+    return {"rank": one and one.rank, "rank_range": between, "tie_group": one and one.group}
+
+
+def _range(standing: Standing) -> str:
+    return "-" if standing.rank_range is None else "{} to {}".format(*standing.rank_range)
 
 
 def _flat(row: Row) -> dict[str, object]:

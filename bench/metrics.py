@@ -31,12 +31,15 @@ class Metric:
         definition: The sentence a reader needs to reproduce the number.
         compute: Counts (..., images, C, C) to values (...), NaN where undefined; leading axes are independent.
         summed: True when only the sum of the counts over the images matters.
+        parts: Where it is a mean of means, the numbers (images, K) of each image, NaN where undefined: their mean over
+            images, then over K, is the metric. With it resampling is a product of matrices.
     """
 
     title: str
     definition: str
     compute: Callable[[Counts], Values]
     summed: bool = True
+    parts: Callable[[Counts], Values] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,11 @@ def _image_mean(overlap: Callable[[Counts], Values]) -> Callable[[Counts], Value
     return compute
 
 
+def _image_parts(overlap: Callable[[Counts], Values]) -> Callable[[Counts], Values]:
+    """What `_image_mean` is the mean of: one number per image and foreground class."""
+    return lambda counts: overlap(counts)[..., 1:]
+
+
 def pixel_accuracy(counts: Counts) -> Values:
     """Share of all pixels whose class is right, summed over the images; NaN without pixels."""
     total = counts.sum(axis=-3)
@@ -108,12 +116,18 @@ def background_share(counts: Counts) -> Values:
 
 def _binary_mean(overlap: Callable[[Counts], Values], index: int | None) -> Callable[[Counts], Values]:
     """Foreground (1), background (0) or their mean (None) of merged classes; mean over images."""
+    parts = _binary_parts(overlap, index)
+    return lambda counts: _mean(parts(counts)[..., 0])
 
-    def compute(counts: Counts) -> Values:
+
+def _binary_parts(overlap: Callable[[Counts], Values], index: int | None) -> Callable[[Counts], Values]:
+    """What `_binary_mean` is the mean of: one number per image."""
+
+    def parts(counts: Counts) -> Values:
         per_image = overlap(binary(counts))
-        return _mean(per_image[..., index] if index is not None else _mean(per_image))
+        return (per_image[..., index] if index is not None else _mean(per_image))[..., None]
 
-    return compute
+    return parts
 
 
 def binary(counts: Counts) -> Counts:
@@ -124,8 +138,12 @@ def binary(counts: Counts) -> Counts:
 
 
 def _image_accuracy(counts: Counts) -> Values:
+    return _mean(_accuracy_parts(counts)[..., 0])
+
+
+def _accuracy_parts(counts: Counts) -> Values:
     merged = binary(counts)
-    return _mean(_divide(np.trace(merged, axis1=-2, axis2=-1), merged.sum(axis=(-2, -1))))
+    return _divide(np.trace(merged, axis1=-2, axis2=-1), merged.sum(axis=(-2, -1)))[..., None]
 
 
 DEFAULT = Profile(
@@ -150,6 +168,7 @@ DEFAULT = Profile(
             "predicted); mean over images per class, then over foreground classes. nnU-Net's rule.",
             compute=_image_mean(dice),
             summed=False,
+            parts=_image_parts(dice),
         ),
         "miou_i_fg": Metric(
             title="mIoU (per image, foreground)",
@@ -157,6 +176,7 @@ DEFAULT = Profile(
             "predicted); mean over images per class, then over foreground classes.",
             compute=_image_mean(iou),
             summed=False,
+            parts=_image_parts(iou),
         ),
         "pixel_acc": Metric(
             title="pixel accuracy (aAcc)",
@@ -181,12 +201,14 @@ IMAGE_BINARY = Profile(
             definition="All foreground classes as one; Dice of the foreground per image; mean over images.",
             compute=_binary_mean(dice, 1),
             summed=False,
+            parts=_binary_parts(dice, 1),
         ),
         "iou_fg": Metric(
             title="IoU (foreground, per image)",
             definition="All foreground classes as one; IoU of the foreground per image; mean over images.",
             compute=_binary_mean(iou, 1),
             summed=False,
+            parts=_binary_parts(iou, 1),
         ),
         "dice_mean": Metric(
             title="Dice (mean of foreground and background, per image)",
@@ -194,12 +216,14 @@ IMAGE_BINARY = Profile(
             "over images.",
             compute=_binary_mean(dice, None),
             summed=False,
+            parts=_binary_parts(dice, None),
         ),
         "pixel_acc": Metric(
             title="pixel accuracy (per image)",
             definition="All foreground classes as one; share of right pixels per image; mean over images.",
             compute=_image_accuracy,
             summed=False,
+            parts=_accuracy_parts,
         ),
     },
 )
