@@ -138,7 +138,7 @@ def label(row: Row | Standing) -> str:
 
 
 def as_json(table: Sequence[Row], tables: Sequence[Board] = ()) -> str:
-    """One object per cell: its names, status, rate, metrics with their intervals over images, and how its row stands."""
+    """One object per cell: its names, status, rate, metrics, their intervals over images, and how its row stands."""
     stands = _stands(tables)
     flat = [_flat(row) | {"intervals": row.intervals} | _stand(stands.get(_group(row))) for row in table]
     return json.dumps(flat, indent=1, allow_nan=False) + "\n"
@@ -336,7 +336,7 @@ def _joined(folds: Sequence[Row], profile: Profile) -> Row:
     if len(folds) == 1:
         return folds[0]
     counts = np.concatenate([row.counts for row in folds if row.counts is not None])
-    classes = next(([spec.name for spec in row.record.data.classes] for row in folds if row.record and row.record.data))
+    classes = next([spec.name for spec in row.record.data.classes] for row in folds if row.record and row.record.data)
     return replace(
         folds[0],
         values=metrics.scores(counts, classes, profile),

@@ -191,6 +191,7 @@ def test_the_page_shows_failures_edge_selection_and_provenance(text: str) -> Non
     for part in (
         "This run was chosen for being the best on validation",
         "At the edge of the range.",
+        "Excludes seed noise.",
         "1 failed",
         "1 diverged",
         "1 pending",
