@@ -360,7 +360,7 @@ def _stand(one: Standing | None) -> dict[str, Any]:
 
 
 def _range(standing: Standing) -> str:
-    return "-" if standing.rank_range is None else "{} to {}".format(*standing.rank_range)
+    return "-" if standing.rank_range is None else " to ".join(map(str, dict.fromkeys(standing.rank_range)))
 
 
 def _flat(row: Row) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import comparisons, diagrams, leaderboard, metrics, report, study
+from bench import comparisons, diagrams, leaderboard, metrics, report, statistics, study
 from bench.comparisons import Missing, across, precision, rank
 from bench.leaderboard import Board
 from bench.store import Store, write_bytes
@@ -127,6 +127,25 @@ def test_every_number_has_an_interval_around_it(folder: Path) -> None:
             assert value is None or between is None or between[0] <= value <= between[1]
         for row in one.rows:
             assert set(row.values) == set(row.intervals)
+
+
+def test_the_noise_of_a_cross_validation_is_that_of_all_its_images(tmp_path: Path) -> None:
+    wanted = replace(SEEDED, seeds=0, folds=2, architectures=(synthetic.FINE,), losses=("ce",), baselines=())
+    store = Store(tmp_path / SEEDED.name)
+    write_bytes(store.root / "study.toml", study.dump(wanted).encode())
+    for fold in (1, 2):
+        synthetic.scored(store, replace(synthetic.cell(synthetic.FINE, "ce"), fold=fold), skill=0.5 + 0.1 * fold)
+    rows = leaderboard.rows(wanted, store, PROFILE)
+    [standing] = leaderboard.boards(rows, PROFILE)[0].standings
+
+    together = np.concatenate([row.counts for row in rows if row.counts is not None])
+    for name, metric in PROFILE.metrics.items():
+        expected = statistics.sample(metric, [together])
+        assert expected is not None
+        assert expected.value == standing.values[name]
+        np.testing.assert_allclose(expected.drawn, standing.samples[name].drawn)
+        assert statistics.sure(expected) == standing.intervals[name]
+    assert 24 == standing.samples["pixel_acc"].images
 
 
 def test_the_precision_of_a_board_is_told_from_its_own_noise(folder: Path) -> None:

@@ -43,7 +43,7 @@ def test_intervals_hold_the_truth_in_95_percent_at_100_images_and_5_seeds(world:
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_coverage_that_the_report_tells_is_what_is_measured(world: str) -> None:
     for (images, seeds), told in statistics.COVERAGE.items():
-        found = coverage(WORLDS[world], images, seeds, 2000)
+        found = coverage(WORLDS[world], images, seeds, 1500)
         print(world, images, seeds, found)
         assert told - 1.5 <= min(found)
         assert max(found) <= 97
