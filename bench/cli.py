@@ -139,12 +139,11 @@ def report(
     results: Results = Path("results"),
 ) -> None:
     """Print the leaderboard, and write index.html, leaderboard.csv, .md and .json beside the records."""
-    from bench import cli_screen, leaderboard
+    from bench import cli_screen, comparisons, leaderboard
     from bench import report as reports
-    from bench.comparisons import Missing
 
     folder = study_folder(study, results)
-    content = reports.collect(folder, profile, Missing(missing.value))
+    content = reports.collect(folder, profile, comparisons.Missing(missing.value))
     printers: dict[Format, Callable[[], str]] = {
         Format.CSV: lambda: leaderboard.as_csv(content.rows, content.boards),
         Format.JSON: lambda: leaderboard.as_json(content.rows, content.boards),
@@ -156,6 +155,8 @@ def report(
         return
     for table in cli_screen.boards(content.boards, content.profile):
         console().print(table)
+    if content.across is not None:
+        console().print(comparisons.sentence(content.across), markup=False)
     console().print(f"Page: {page.resolve()}", soft_wrap=True)
 
 

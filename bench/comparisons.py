@@ -158,7 +158,7 @@ def rank(values: NDArray[np.float64]) -> Ranking:
     from scipy import stats
 
     datasets, methods = values.shape
-    means = stats.rankdata(-values, axis=1).mean(axis=0)
+    means = _mean_ranks(values)
     unit = math.sqrt(methods * (methods + 1) / (6 * datasets))
     critical = float(stats.studentized_range.isf(1 - LEVEL, methods, np.inf)) / math.sqrt(2) * unit
     apart = np.abs(means[:, None] - means[None])
@@ -191,7 +191,7 @@ def across(boards: Sequence[Board], profile: Profile, missing: Missing = Missing
     if len(used) < 2 or len(methods) < 2:
         return None
     values = np.array([[_value(found[name], profile) for name in methods] for found in scores.values()])
-    order = np.argsort(rank(values).mean_ranks, kind="stable")
+    order = np.argsort(_mean_ranks(values), kind="stable")
     methods, values = [methods[at] for at in order], values[:, order]
     return Across(
         missing=missing,
@@ -203,6 +203,21 @@ def across(boards: Sequence[Board], profile: Profile, missing: Missing = Missing
         dropped=tuple(dropped),
         imputed=tuple(imputed),
     )
+
+
+def sentence(table: Across) -> str:
+    """Who leads over all data sets, and what was left out or filled in for it: the line below the leaderboards."""
+    (architecture, loss), ranking = table.methods[0], table.ranking
+    p = "" if ranking.p is None else f"; Friedman p = {ranking.p:.3g}"
+    parts = [
+        f"Across {len(table.datasets)} data sets {architecture} · {loss} has the best mean rank, "
+        f"{ranking.mean_ranks[0]:.2f} of {len(table.methods)} (critical difference {ranking.critical:.2f}{p})."
+    ]
+    if table.dropped:
+        parts.append(f"Left out: {'; '.join(table.dropped)}.")
+    if table.imputed:
+        parts.append(f"The best baseline stands in for: {'; '.join(f'{a} · {b} on {d}' for d, a, b in table.imputed)}.")
+    return " ".join(parts)
 
 
 def as_dict(boards: Sequence[Board], profile: Profile, table: Across | None) -> dict[str, Any]:
@@ -224,6 +239,12 @@ def _usual(differences: Sequence[Difference]) -> Difference | None:
 def _against(board: Board, ranked: Sequence[int]) -> list[tuple[Standing, Difference]]:
     leader = ranked[0]
     return [(board.standings[at], board.pairs[leader, at]) for at in ranked[1:] if (leader, at) in board.pairs]
+
+
+def _mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy import stats
+
+    return stats.rankdata(-values, axis=1).mean(axis=0)
 
 
 def _wilcoxon(values: NDArray[np.float64]) -> NDArray[np.float64]:

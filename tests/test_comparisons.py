@@ -181,6 +181,8 @@ def test_a_network_without_a_score_is_left_out_or_gets_the_baselines_and_both_ar
     assert baseline.values["mdice_d_fg"] == imputed.values[1, column]
     assert 1.0 == pytest.approx(sum(common.leads)) == pytest.approx(sum(imputed.leads))
     assert (synthetic.FINE, "dice+ce") == common.methods[0]
+    assert f"Left out: {synthetic.FINE} · ce: no score on two." in comparisons.sentence(common)
+    assert f"stands in for: {synthetic.FINE} · ce on two." in comparisons.sentence(imputed)
 
 
 def test_a_data_set_without_scores_does_not_empty_the_ranking(folder: Path) -> None:

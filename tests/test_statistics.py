@@ -109,6 +109,17 @@ def test_without_seeds_the_interval_of_a_mean_is_that_of_a_t_test() -> None:
     assert (expected.low, expected.high) == pytest.approx((low, high), abs=3e-4)
 
 
+def test_with_few_images_the_error_is_not_too_small() -> None:
+    values = np.array([0.5, 0.6, 0.9, 0.7, 0.8])
+    flat = Sample(runs=np.zeros(1), drawn=np.zeros(1000), images=5)
+    one = sample(ACCURACY, [counts_of(values)])
+    assert one is not None
+    found = compare(one, flat)
+
+    assert found is not None
+    assert values.std(ddof=1) / math.sqrt(5) == pytest.approx(found.error, rel=0.06)  # 12% less without the correction
+
+
 def test_the_spread_between_seeds_widens_the_interval_by_welch() -> None:
     one = known(0.5, 0.01, seeds=4, runs=0.04)
     parts = (1.01e-4 * 1.0, 99), (0.04**2 / 4, 3)  # n/(n-1) of the resampled variance, and s^2/S
