@@ -52,6 +52,13 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class Absent(StrEnum):
+    """What `bench report` does where a network lacks a score that a ranking across data sets needs."""
+
+    COMMON = "common"
+    BASELINE = "baseline"
+
+
 def main() -> None:
     """Run the program; an error of the user's is one line on stderr and an exit code, never a traceback."""
     try:
@@ -125,18 +132,22 @@ def report(
     ] = None,
     profile: Annotated[str, typer.Option(help="The metric profile; see bench list metrics.")] = "default",
     form: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
+    missing: Annotated[
+        Absent,
+        typer.Option(help="Across data sets: rank networks with a score everywhere, or fill in the best baseline."),
+    ] = Absent.COMMON,
     results: Results = Path("results"),
 ) -> None:
     """Print the leaderboard, and write index.html, leaderboard.csv, .md and .json beside the records."""
-    from bench import cli_screen, leaderboard
+    from bench import cli_screen, comparisons, tables
     from bench import report as reports
 
     folder = study_folder(study, results)
-    content = reports.collect(folder, profile)
+    content = reports.collect(folder, profile, comparisons.Missing(missing.value))
     printers: dict[Format, Callable[[], str]] = {
-        Format.CSV: lambda: leaderboard.as_csv(content.rows),
-        Format.JSON: lambda: leaderboard.as_json(content.rows, content.profile),
-        Format.MARKDOWN: lambda: leaderboard.as_markdown(content.boards, content.profile),
+        Format.CSV: lambda: tables.as_csv(content.rows, content.boards),
+        Format.JSON: lambda: tables.as_json(content.rows, content.boards, content.profile),
+        Format.MARKDOWN: lambda: tables.as_markdown(content.boards, content.profile),
     }
     page = reports.publish(content)
     if form in printers:
@@ -144,6 +155,8 @@ def report(
         return
     for table in cli_screen.boards(content.boards, content.profile):
         console().print(table)
+    if content.across is not None:
+        console().print(comparisons.sentence(content.across), markup=False)
     console().print(f"Page: {page.resolve()}", soft_wrap=True)
 
 

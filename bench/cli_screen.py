@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from bench import doubts, leaderboard
+from bench import doubts, tables
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.specs import Status
@@ -59,9 +59,9 @@ def bar(console: Console, text: str) -> Generator[Report]:
             progress.stop()
 
 
-def boards(tables: Sequence[Board], profile: Profile) -> Iterator[Table]:
+def boards(shown: Sequence[Board], profile: Profile) -> Iterator[Table]:
     """The leaderboard of every data set, best first."""
-    for board in tables:
+    for board in shown:
         table = Table(
             title=f"{escape(board.title)}: {escape(profile.title.lower())}",
             caption=escape(_caption(board, profile)),
@@ -80,8 +80,8 @@ def boards(tables: Sequence[Board], profile: Profile) -> Iterator[Table]:
         for name in ("95% interval", "cells", "lr"):
             table.add_column(name, justify="right" if name == "lr" else "left", no_wrap=True)
         for standing in board.standings:
-            shown = [escape(text) for text in leaderboard.as_texts(standing, profile)]
-            table.add_row(*shown, _rate(standing), style="dim" if standing.loss is None else None)
+            texts = [escape(text) for text in tables.as_texts(standing, profile)]
+            table.add_row(*texts, _rate(standing), style="dim" if standing.loss is None else None)
         yield table
 
 
@@ -104,9 +104,11 @@ def costs(console: Console, prices: Sequence[Cost], todo: Sequence[Planned], wor
 
 
 def _caption(board: Board, profile: Profile) -> str:
-    lines = ["Rows of one rank cannot be told apart (paired bootstrap over test images)."]
+    lines = ["Rows of one rank cannot be told apart (paired over test images, Holm-corrected)."]
     if any(standing.selected for standing in board.standings):
-        lines.append("Each network is the tuned run itself, one seed: intervals exclude seed noise. Use --seeds 3.")
+        lines.append(
+            "Each network is the tuned run itself, one seed: intervals and ties exclude seed noise. Use --seeds 3."
+        )
     lines += [f"⚠ {name}: {reason}." for name, reason in doubts.easy_sentences(board, profile).items()]
     lines += filter(None, [doubts.disagreement(board, profile)])
     return "\n".join(lines)

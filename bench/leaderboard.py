@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import statistics as plain
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import metrics, plan, statistics
-from bench.metrics import Counts, Profile
+from bench.metrics import Counts, Metric, Profile, Values
 from bench.specs import Cell, Record, Status, Study
+from bench.statistics import Difference, Interval, Sample
 from bench.store import Store
 
+CLASSES = {
+    prefix: Metric(title=prefix, definition="", compute=compute)
+    for prefix, compute in (
+        ("iou_d", lambda counts: metrics.iou(counts.sum(axis=-3))),
+        ("dice_d", lambda counts: metrics.dice(counts.sum(axis=-3))),
+    )
+}
+"""The scores per class that `metrics.scores` adds under `default`, all classes at once: counts to (..., C)."""
+Measures = Mapping[str, Values]
 SCORED = (Status.OK, Status.DIVERGED)
 """Whose counts are shown: a network that collapsed to one class has a score, and is not averaged away for being bad."""
 
@@ -29,7 +36,9 @@ class Row:
         status: The record's, or `pending` without one, or `stale` when it was trained by another recipe, budget or
             tuning than the study now says.
         values: Metric name to value under the profile; None where undefined; empty without counts.
+        intervals: Its 95% interval over the test images; None where it cannot be had.
         measures: What was stored beside the counts, in the order of `ids`; only where the profile uses some.
+        drawn: Its values on resampled images, float64 (B,).
     """
 
     cell: Cell
@@ -38,7 +47,13 @@ class Row:
     values: dict[str, float | None]
     ids: tuple[str, ...] = ()
     counts: Counts | None = None
-    measures: Mapping[str, NDArray[np.float64]] = field(default_factory=dict[str, NDArray[np.float64]])
+    measures: Measures = field(default_factory=dict[str, Values])
+    drawn: Mapping[str, Values] = field(default_factory=dict[str, Values])
+
+    @property
+    def intervals(self) -> dict[str, Interval | None]:
+        """For every value."""
+        return {name: statistics.sure(_sample([self], name)) for name in self.values}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +64,10 @@ class Standing:
         rank: 1-based, shared by standings that cannot be told apart; None without a value, or while cells are missing.
         values: Each metric over all images of the folds, then the mean over seeds.
         spread: Standard deviation of the primary metric over seeds; None with fewer than two.
-        interval: 95% bootstrap interval of the primary metric over images; None where it cannot be had.
+        interval: 95% interval of the primary metric; None where it cannot be had.
+        samples: The noise of every number; None where it is not known, or a cell is missing.
+        rank_range: The ranks it takes in 95% of the resamples; `leads` is the share of them in which it is first.
+        group: 1-based number of its tie group, as the rank.
         done, of: Cells with a score, and cells in all.
         selected: True when the value is that of the tuned run itself, which was chosen for being the best.
     """
@@ -65,15 +83,34 @@ class Standing:
     of: int
     selected: bool
     rows: tuple[Row, ...]
+    samples: Mapping[str, Sample] = field(default_factory=dict[str, Sample])
+    rank_range: tuple[int, int] | None = None
+    leads: float | None = None
+    group: int | None = None
+
+    @property
+    def intervals(self) -> dict[str, Interval | None]:
+        """The 95% interval of every number, over images, and over seeds where there are several."""
+        return {name: statistics.sure(self.samples.get(name)) for name in self.values}
+
+    @property
+    def complete(self) -> bool:
+        """Whether no cell is missing, so that it is ranked."""
+        return self.done == self.of and self.of > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """The leaderboard of one data set, best first; rows without a value at the end."""
+    """The leaderboard of one data set, best first; rows without a value at the end.
+
+    Attributes:
+        pairs: The paired difference of every two standings that were compared, by their places from 0.
+    """
 
     dataset: str
     title: str
     standings: tuple[Standing, ...]
+    pairs: Mapping[tuple[int, int], Difference] = field(default_factory=dict[tuple[int, int], Difference])
 
 
 def rows(study: Study, store: Store, profile: Profile) -> list[Row]:
@@ -87,7 +124,8 @@ def boards(table: Sequence[Row], profile: Profile) -> list[Board]:
     for dataset in dict.fromkeys(row.cell.dataset for row in table):
         own = [row for row in table if row.cell.dataset == dataset]
         title = next((row.record.data.title for row in own if row.record and row.record.data), dataset)
-        result.append(Board(dataset=dataset, title=title, standings=_standings(own, profile)))
+        standings, pairs = _standings(own, profile)
+        result.append(Board(dataset=dataset, title=title, standings=standings, pairs=pairs))
     return result
 
 
@@ -97,53 +135,6 @@ def label(row: Row | Standing) -> str:
         (row.cell.architecture, row.cell.loss) if isinstance(row, Row) else (row.architecture, row.loss)
     )
     return architecture if loss is None else f"{architecture} · {loss}"
-
-
-def as_json(table: Sequence[Row], profile: Profile) -> str:
-    """A list of `{dataset, architecture, loss, seed, fold, status, lr, profile, metrics}`, one per cell."""
-    return json.dumps([_flat(row) | {"profile": profile.id} for row in table], indent=1, allow_nan=False) + "\n"
-
-
-def as_csv(table: Sequence[Row]) -> str:
-    """One line per cell, one column per metric; undefined is empty."""
-    names = list(dict.fromkeys(name for row in table for name in row.values))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "architecture", "loss", "seed", "fold", "status", "lr", *names])
-    for row in table:
-        flat = _flat(row)
-        head = [flat[key] for key in ("dataset", "architecture", "loss", "seed", "fold", "status", "lr")]
-        writer.writerow([*head, *(row.values.get(name) for name in names)])
-    return text.getvalue()
-
-
-def as_markdown(tables: Sequence[Board], profile: Profile) -> str:
-    """One table per data set, and the definition of every column below them."""
-    lines: list[str] = [f"Profile `{profile.id}`: {profile.title}.", ""]
-    head = ["rank", "architecture", "loss", *profile.metrics, "95% interval", "cells"]
-    for board in tables:
-        lines += [f"## {_plain(board.title)}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-        lines += [
-            f"| {' | '.join(_plain(text) for text in as_texts(standing, profile))} |" for standing in board.standings
-        ]
-        lines.append("")
-    lines += [f"- `{name}`: {metric.definition}" for name, metric in profile.metrics.items()]
-    return "\n".join(lines) + "\n"
-
-
-def as_texts(standing: Standing, profile: Profile) -> list[str]:
-    """The fields of a standing as a reader sees them: rank, architecture, loss, metrics, interval, coverage."""
-    interval = "n/a" if standing.interval is None else f"{standing.interval[0]:.3f} to {standing.interval[1]:.3f}"
-    coverage = f"{standing.done}/{standing.of}"
-    failures = sorted({row.status for row in standing.rows} - {Status.OK})
-    numbers = [number(standing.values.get(name)) for name in profile.metrics]
-    rank = "-" if standing.rank is None else str(standing.rank)
-    return [rank, standing.architecture, standing.loss or "-", *numbers, interval, " ".join([coverage, *failures])]
-
-
-def number(value: float | None) -> str:
-    """Four decimals, or n/a."""
-    return "n/a" if value is None else f"{value:.4f}"
 
 
 def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
@@ -162,19 +153,20 @@ def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
     ids, counts = store.counts(cell)
     order = np.argsort(np.array(ids))
     counts, measures = counts[order], _measures(record, store, profile)
-    values = metrics.scores(counts, [spec.name for spec in record.data.classes], profile, measures)
+    classes = [spec.name for spec in record.data.classes]
     return Row(
         cell=cell,
         status=status,
         record=record,
-        values=values,
+        values=metrics.scores(counts, classes, profile, measures),
         ids=tuple(ids[at] for at in order),
         counts=counts,
         measures=measures,
+        drawn=_drawn(counts, measures, classes, profile),
     )
 
 
-def _measures(record: Record, store: Store, profile: Profile) -> dict[str, NDArray[np.float64]]:
+def _measures(record: Record, store: Store, profile: Profile) -> dict[str, Values]:
     """The measures of a cell in the order of its image ids, where the profile needs some and they were stored."""
     if not any(metric.measure for metric in profile.metrics.values()):
         return {}
@@ -187,50 +179,97 @@ def _protocol(record: Record) -> str:
     return plan.digest({name: record.ingredients.get(name) for name in ("recipe", "tuning", "budget")})
 
 
-def _standings(own: Sequence[Row], profile: Profile) -> tuple[Standing, ...]:
+def _drawn(counts: Counts, measures: Measures, classes: Sequence[str], profile: Profile) -> dict[str, Values]:
+    """Every number of `metrics.scores` on resampled images, float64 (B,) each; without those that were not measured."""
+    per_class = CLASSES if profile is metrics.DEFAULT else {}
+    counted = {name: metric for name, metric in profile.metrics.items() if metric.measure is None}
+    found = statistics.draw([*counted.values(), *per_class.values()], counts)
+    result = dict(zip(counted, found, strict=False))
+    for prefix, values in zip(per_class, found[len(counted) :], strict=True):
+        result |= {f"{prefix}/{name}": values[:, at] for at, name in enumerate(classes)}
+    for name, metric in profile.metrics.items():
+        if metric.measure is not None and (stored := metrics.source(metric, counts, measures)) is not None:
+            [result[name]] = statistics.draw([metric], stored)
+    return result
+
+
+def _sample(runs: Sequence[Row], name: str) -> Sample | None:
+    """The noise of one number over runs on the same images; None where a run leaves it undefined."""
+    values = [value for run in runs if (value := run.values.get(name)) is not None and name in run.drawn]
+    if not values or len(values) < len(runs):
+        return None
+    drawn = np.mean([run.drawn[name] for run in runs], axis=0)
+    return Sample(runs=np.array(values), drawn=drawn, images=len(runs[0].ids))
+
+
+def _standings(own: Sequence[Row], profile: Profile) -> tuple[tuple[Standing, ...], dict[tuple[int, int], Difference]]:
     groups: dict[tuple[str, str | None], list[Row]] = {}
     for row in own:
         groups.setdefault((row.cell.architecture, row.cell.loss), []).append(row)
     unranked = [_standing(tuple(group), profile) for group in groups.values()]
-    samples = [sample for _, sample in unranked]
-    values = [
-        standing.values.get(profile.primary) if standing.done == standing.of else None for standing, _ in unranked
-    ]
-    placed = statistics.ranks(values, samples, [_images(standing) for standing, _ in unranked])
-    ranked = [replace(standing, rank=rank) for (standing, _), rank in zip(unranked, placed, strict=True)]
-    return tuple(sorted(ranked, key=lambda standing: -_or(standing.values.get(profile.primary), -1.0)))
+    unranked.sort(key=lambda standing: -_or(standing.values.get(profile.primary), -1.0))
+    samples = [one.samples.get(profile.primary) if one.complete else None for one in unranked]
+    pairs = statistics.comparisons(samples, [images(one) for one in unranked])
+    values = [one.values.get(profile.primary) if one.complete else None for one in unranked]
+    placed = statistics.ranks(values, pairs)
+    groups_of = {rank: at for at, rank in enumerate(sorted({rank for rank in placed if rank is not None}), start=1)}
+    drawn = statistics.draws([sample for sample in samples if sample is not None])
+    spread = iter(
+        zip(statistics.rank_ranges(drawn), (statistics.places(drawn) == 1).mean(axis=1), strict=True)
+        if len(drawn)
+        else ()
+    )
+    ranked = []
+    for one, rank, sample in zip(unranked, placed, samples, strict=True):
+        between, leads = next(spread) if sample is not None else (None, None)
+        ranked.append(
+            replace(
+                one,
+                rank=rank,
+                group=groups_of.get(rank) if rank is not None else None,
+                rank_range=between,
+                leads=None if leads is None else float(leads),
+            )
+        )
+    return tuple(ranked), pairs
 
 
-def _standing(group: tuple[Row, ...], profile: Profile) -> tuple[Standing, NDArray[np.float64] | None]:
-    """A group's standing, yet unranked, and its resampled values for the comparison with others."""
+def _standing(group: tuple[Row, ...], profile: Profile) -> Standing:
+    """A group's standing, yet unranked."""
     counted, selected = _counted(group)
     usable = [row for row in counted if row.counts is not None and row.status in SCORED]
-    runs = _runs(usable)
-    metric = profile.metrics[profile.primary]
-    inputs = [found for run in runs if (found := metrics.source(metric, *run)) is not None]
-    paired = inputs and len(inputs) == len(runs) and len({one.shape for one in inputs}) == 1
-    samples = statistics.resampled(metric, inputs) if paired else None
-    classes = next((row.record.data.classes for row in group if row.record and row.record.data), ())
-    scored = [metrics.scores(run[0], [spec.name for spec in classes], profile, run[1]) for run in runs]
-    primary = [value for one in scored if (value := one[profile.primary]) is not None]
+    runs = list(_runs(usable, profile).values())
+    primary = [value for run in runs if (value := run.values[profile.primary]) is not None]
+    names = runs[0].values if runs and len({len(run.ids) for run in runs}) == 1 else {}
+    samples = {name: sample for name in names if (sample := _sample(runs, name)) is not None}
     first = group[0].cell
-    standing = Standing(
+    return Standing(
         dataset=first.dataset,
         architecture=first.architecture,
         loss=first.loss,
         rank=None,
-        values={name: _mean([one[name] for one in scored]) for name in (scored[0] if scored else ())},
+        values={name: _mean([run.values[name] for run in runs]) for name in (runs[0].values if runs else ())},
         spread=plain.stdev(primary) if len(primary) > 1 else None,
-        interval=None if samples is None else statistics.interval(samples),
+        interval=statistics.sure(samples.get(profile.primary)),
         done=len(usable),
         of=len(counted),
         selected=selected,
         rows=group,
+        samples=samples,
     )
-    return standing, samples
 
 
-def _images(standing: Standing) -> Hashable:
+def runs(standing: Standing, metric: Metric) -> dict[int, NDArray]:
+    """What a metric is computed from by seed, where it is stored: (images, ..), all folds one after the other."""
+    seeds: dict[int, list[NDArray | None]] = {}
+    for row in _counted(standing.rows)[0]:
+        if row.counts is not None and row.status in SCORED:
+            seeds.setdefault(row.cell.seed, []).append(metrics.source(metric, row.counts, row.measures))
+    whole = {seed: [one for one in found if one is not None] for seed, found in seeds.items()}
+    return {seed: np.concatenate(found) for seed, found in whole.items() if len(found) == len(seeds[seed])}
+
+
+def images(standing: Standing) -> Hashable:
     """What a standing was scored on: the data, and the test images of each fold."""
     tested = {
         (row.cell.fold, row.record.data.hash, row.ids)
@@ -246,35 +285,32 @@ def _counted(group: Sequence[Row]) -> tuple[list[Row], bool]:
     return (fresh, False) if fresh else (list(group), group[0].cell.loss is not None)
 
 
-def _runs(usable: Sequence[Row]) -> list[tuple[Counts, dict[str, NDArray[np.float64]]]]:
-    """Per seed the counts and the measures of all its folds, one after the other."""
+def _runs(usable: Sequence[Row], profile: Profile) -> dict[int, Row]:
+    """Per seed all its folds as one row, their images one after the other."""
     seeds: dict[int, list[Row]] = {}
     for row in usable:
         seeds.setdefault(row.cell.seed, []).append(row)
-    return [
-        (
-            np.concatenate([row.counts for row in group if row.counts is not None]),
-            {
-                name: np.concatenate([row.measures[name] for row in group])
-                for name in group[0].measures
-                if all(name in row.measures for row in group)
-            },
-        )
-        for group in seeds.values()
-    ]
+    return {seed: _joined(rows, profile) for seed, rows in seeds.items()}
 
 
-def _flat(row: Row) -> dict[str, object]:
-    return {
-        "dataset": row.cell.dataset,
-        "architecture": row.cell.architecture,
-        "loss": row.cell.loss,
-        "seed": row.cell.seed,
-        "fold": row.cell.fold,
-        "status": row.status,
-        "lr": row.record.lr if row.record else None,
-        "metrics": row.values,
+def _joined(folds: Sequence[Row], profile: Profile) -> Row:
+    if len(folds) == 1:
+        return folds[0]
+    counts = np.concatenate([row.counts for row in folds if row.counts is not None])
+    measures = {
+        name: np.concatenate([row.measures[name] for row in folds])
+        for name in folds[0].measures
+        if all(name in row.measures for row in folds)
     }
+    classes = next([spec.name for spec in row.record.data.classes] for row in folds if row.record and row.record.data)
+    return replace(
+        folds[0],
+        values=metrics.scores(counts, classes, profile, measures),
+        ids=tuple(name for row in folds for name in row.ids),
+        counts=counts,
+        measures=measures,
+        drawn=_drawn(counts, measures, classes, profile),
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -284,7 +320,3 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _or(value: float | None, other: float) -> float:
     return other if value is None else value
-
-
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.measures import MEASURES
-from bench.rules import Aggregate, ByClasses, Metric, Profile, Rule, background_share, metric
+from bench.rules import Aggregate, ByClasses, Metric, Profile, Rule, Values, background_share, mean, metric
 
 SHARE = Metric(
     title="background share",
@@ -28,7 +28,15 @@ def _measured(name: str) -> Metric:
     """A measure that is stored per image, as a metric."""
     measure = MEASURES[name]
     definition = f"{measure.definition} {measure.summary}"
-    return Metric(title=measure.title, definition=definition, compute=measure.reduce, summed=False, measure=name)
+    parts = _columns if measure.reduce is mean else None
+    return Metric(
+        title=measure.title, definition=definition, compute=measure.reduce, summed=False, measure=name, parts=parts
+    )
+
+
+def _columns(values: Values) -> Values:
+    """Stored values (images,) or (images, K) as (images, K)."""
+    return values.reshape(len(values), -1)
 
 
 def overlaps(suffix: str, where: str, **switches: Any) -> dict[str, Metric]:

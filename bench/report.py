@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import __version__, doubts, efficiency, figures, leaderboard, metrics, pictures, quantities
+from bench import (
+    __version__,
+    comparisons,
+    diagrams,
+    doubts,
+    efficiency,
+    figures,
+    leaderboard,
+    metrics,
+    pictures,
+    quantities,
+    tables,
+)
 from bench import study as studies
+from bench.comparisons import Across, Missing, Precision
 from bench.efficiency import Price
 from bench.errors import StoreError
 from bench.leaderboard import Board, Row, Standing
@@ -37,6 +51,7 @@ class Content(NamedTuple):
     store: Store
     rows: list[Row]
     boards: list[Board]
+    across: Across | None = None
 
 
 class Line(NamedTuple):
@@ -89,39 +104,42 @@ class Section(NamedTuple):
     classes: ClassTable | None
     data: DataCard | None
     prices: tuple[Price, ...]
+    precision: Precision | None
     drawings: Mapping[str, str]
     gallery: Gallery | None
     easy: Mapping[str, str]
     disagreement: str
 
 
-def write(store_root: Path, profile_name: str = "default") -> Path:
-    """Write index.html and leaderboard.{csv,md,json} into a study's folder; return the path of the page.
+def write(store_root: Path, profile_name: str = "default", missing: Missing = Missing.COMMON) -> Path:
+    """Write index.html, leaderboard.{csv,md,json} and statistics.json into a study's folder; return the page's path.
 
     Raises:
         StudyError: If there is no readable study.toml in the folder.
         StoreError: If a record or an array is damaged, or the folder cannot be written.
         NameUnknown: If there is no such metric profile.
     """
-    return publish(collect(store_root, profile_name))
+    return publish(collect(store_root, profile_name, missing))
 
 
-def collect(store_root: Path, profile_name: str = "default") -> Content:
+def collect(store_root: Path, profile_name: str = "default", missing: Missing = Missing.COMMON) -> Content:
     """Read a study's folder and rank what is in it; raises what `write` raises."""
     profile, store = metrics.profile(profile_name), Store(store_root)
     study = studies.load(str(store_root / "study.toml"))
     rows = leaderboard.rows(study, store, profile)
-    return Content(study, profile, store, rows, leaderboard.boards(rows, profile))
+    boards = leaderboard.boards(rows, profile)
+    return Content(study, profile, store, rows, boards, comparisons.across(boards, profile, missing))
 
 
 def publish(content: Content) -> Path:
     """Write the page and the tables of what was collected; return the path of the page."""
-    study, profile, store, rows, boards = content
+    study, profile, store, rows, boards, across = content
     files = {
-        "leaderboard.csv": leaderboard.as_csv(rows),
-        "leaderboard.md": leaderboard.as_markdown(boards, profile),
-        "leaderboard.json": leaderboard.as_json(rows, profile),
-        "index.html": page(study, boards, rows, profile, store),
+        "leaderboard.csv": tables.as_csv(rows, boards),
+        "leaderboard.md": tables.as_markdown(boards, profile),
+        "leaderboard.json": tables.as_json(rows, boards, profile),
+        "statistics.json": json.dumps(comparisons.as_dict(boards, profile, across), indent=1, allow_nan=False) + "\n",
+        "index.html": page(study, boards, rows, profile, store, across),
     }
     for name, text in files.items():
         write_bytes(store.root / name, text.encode())
@@ -140,7 +158,14 @@ def newest(results: Path) -> Path:
     return max(folders, key=lambda folder: (_touched(folder), folder.name))
 
 
-def page(study: Study, boards: Sequence[Board], table: Sequence[Row], profile: Profile, store: Store) -> str:
+def page(
+    study: Study,
+    boards: Sequence[Board],
+    table: Sequence[Row],
+    profile: Profile,
+    store: Store,
+    across: Across | None = None,
+) -> str:
     """The whole page as HTML."""
     records = [row.record for row in table if row.record is not None]
     template = _environment().get_template("report.html")
@@ -149,6 +174,9 @@ def page(study: Study, boards: Sequence[Board], table: Sequence[Row], profile: P
         profile=profile,
         primary=profile.metrics[profile.primary],
         sections=[section(board, profile, store) for board in boards],
+        across=across,
+        few=comparisons.FEW,
+        ranks="" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
         short=figures.short(row.cell.architecture for row in table),
         table=table,
         tally=tally(table),
@@ -180,6 +208,7 @@ def section(board: Board, profile: Profile, store: Store) -> Section:
         classes=class_table(board),
         data=_data(board),
         prices=efficiency.prices(board),
+        precision=comparisons.precision(board, profile),
         drawings=drawings,
         gallery=pictures.gallery(board, store, profile.metrics[profile.primary]),
         easy=doubts.easy_sentences(board, profile),

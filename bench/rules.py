@@ -18,6 +18,7 @@ Aggregate = Literal["dataset", "image", "class", "pair"]
 Average = Literal["macro", "micro", "weighted"]
 Empty = Literal["skip", "zero", "one"]
 Classes = Literal["union", "truth"]
+Pooling = Literal["means", "strict", "pool"]
 FILL = {"skip": np.nan, "zero": 0.0, "one": 1.0}
 
 
@@ -31,6 +32,10 @@ class Metric:
         compute: What the metric is computed from, (..., images, C, C) counts or (..., images, ..) of its measure, to
             values (...), NaN where undefined; leading axes are independent.
         summed: True when only the sum of the counts over the images matters.
+        parts: Where it is a mean over images, the numbers (images, K) of each image, NaN where undefined: with them
+            resampling is a product of matrices.
+        pooling: How these become the metric: the mean over images, then over K (`means`); the same, undefined where one
+            of the K is (`strict`); or the mean of all at once (`pool`).
         measure: The measure of `bench.measures` it is computed from; None for the counts.
         of: The ratio it is made of, a key of RATIOS; empty where it is none of them.
     """
@@ -39,6 +44,8 @@ class Metric:
     definition: str
     compute: Callable[[NDArray], Values]
     summed: bool = True
+    parts: Callable[[NDArray], Values] | None = None
+    pooling: Pooling = "means"
     measure: str | None = None
     of: str = ""
 
@@ -199,6 +206,19 @@ class Rule:
             return mean(values.reshape(*values.shape[:-2], values.shape[-2] * values.shape[-1]))
         return lowest(mean(values, weights), self.worst)
 
+    def parts(self, counts: Counts) -> Values:
+        """The numbers (images, K) of each image, whose mean is the number, where it is a mean over all images."""
+        values, true = self.per_class(binary(counts) if self.merged else counts)
+        weights = true if self.average == "weighted" else None
+        return mean(values, weights)[..., None] if self.aggregate == "image" else values
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """How its parts become one; None where it is no mean over images, or over the worst of them only."""
+        if self.aggregate == "dataset" or self.worst < 1:
+            return None
+        return "pool" if self.aggregate == "pair" else "strict" if self.strict else "means"
+
     def per_class(self, counts: Counts) -> tuple[Values, Values]:
         """The ratio and the true pixels, (..., images, classes); one image for `dataset`, one class for `micro`."""
         if self.aggregate == "dataset":
@@ -263,6 +283,15 @@ class ByClasses:
         """The number by whichever rule holds."""
         return (self.two if counts.shape[-1] == 2 else self.more)(counts)
 
+    def parts(self, counts: Counts) -> Values:
+        """Those of whichever rule holds."""
+        return (self.two if counts.shape[-1] == 2 else self.more).parts(counts)
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """That of both rules, if it is the same."""
+        return self.more.pooling if self.more.pooling == self.two.pooling else None
+
     @property
     def of(self) -> str:
         """The ratio of both."""
@@ -279,7 +308,16 @@ def metric(title: str, rule: Rule | ByClasses, note: str = "") -> Metric:
     rules = (rule,) if isinstance(rule, Rule) else (rule.two, rule.more)
     summed = all(one.aggregate == "dataset" for one in rules)
     definition = f"{rule.sentence} {note}".rstrip()
-    return Metric(title=title, definition=definition, compute=rule, summed=summed, of=rule.of)
+    parts = None if rule.pooling is None else rule.parts
+    return Metric(
+        title=title,
+        definition=definition,
+        compute=rule,
+        summed=summed,
+        of=rule.of,
+        parts=parts,
+        pooling=rule.pooling or "means",
+    )
 
 
 def iou(counts: Counts) -> Values:

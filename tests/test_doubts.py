@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bench import doubts, explain, leaderboard, listing, metrics, report
+from bench import doubts, explain, listing, metrics, report, tables
 from bench.cli import app
 from bench.errors import NameUnknown
 from bench.metrics import PROFILES
@@ -156,10 +156,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_every_kind_of_profile_makes_tables(name: str, folder: Path) -> None:
     content = report.collect(folder, name)
-    table = leaderboard.as_json(content.rows, content.profile)
+    table = tables.as_json(content.rows, content.boards, content.profile)
 
     assert f'"profile": "{content.profile.id}"' in table
-    assert content.profile.primary in leaderboard.as_markdown(content.boards, content.profile)
+    assert content.profile.primary in tables.as_markdown(content.boards, content.profile)
     assert content.profile.id in report.page(
         content.study, content.boards, content.rows, content.profile, content.store
     )

@@ -68,13 +68,21 @@ def board(folder: Path, profile: str = "default") -> Board:
 def test_write_leaves_the_page_and_three_tables(folder: Path) -> None:
     names = {path.name for path in folder.iterdir() if path.is_file()}
 
-    assert {"study.toml", "index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.json"} == names
+    assert {
+        "study.toml",
+        "index.html",
+        "leaderboard.csv",
+        "leaderboard.md",
+        "leaderboard.json",
+        "statistics.json",
+    } == names
 
 
 def test_the_json_has_one_entry_per_cell_failed_or_not(folder: Path) -> None:
     entries = json.loads((folder / "leaderboard.json").read_text())
 
-    keys = {"dataset", "architecture", "loss", "seed", "fold", "status", "lr", "profile", "metrics"}
+    keys = {"dataset", "architecture", "loss", "seed", "fold", "status", "lr", "profile", "metrics", "intervals"}
+    keys |= {"rank", "rank_range", "tie_group"}
     assert all(keys == set(entry) for entry in entries)
     assert sorted(entry["status"] for entry in entries) == ["diverged", "failed", "ok", "ok", "ok", "ok", "pending"]
     assert all(entry["metrics"] == {} for entry in entries if entry["status"] != "ok")
@@ -183,6 +191,7 @@ def test_the_page_shows_failures_edge_selection_and_provenance(text: str) -> Non
     for part in (
         "This run was chosen for being the best on validation",
         "At the edge of the range.",
+        "Excludes seed noise.",
         "1 failed",
         "1 diverged",
         "1 pending",
