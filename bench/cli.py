@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__, catalog, cli_dashboard
+from bench import __version__, catalog, cli_compare, cli_dashboard
 from bench.cli_data import data_app
 from bench.cli_options import DataHome, Results, complain, console, home, show, study_folder
 from bench.cli_run import run_app
@@ -163,6 +163,8 @@ def version() -> None:
     console().print(__version__)
 
 
+app.command("compare")(cli_compare.compare)
+app.command("verify")(cli_compare.verify)
 app.command("dashboard")(cli_dashboard.dashboard)
 
 

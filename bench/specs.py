@@ -393,6 +393,7 @@ class Record:
         efficiency: What it cost; None for a baseline.
         nondeterministic: The operations that do not repeat to the last bit, where deterministic mode asked for it.
         counts_hash: sha256 of counts.npz; None when there are no counts.
+        weights_hash: sha256 of weights.safetensors; None when there are none.
     """
 
     schema: int = SCHEMA
@@ -418,6 +419,7 @@ class Record:
     nondeterministic: tuple[str, ...] = ()
     finished: str = ""  # ISO 8601, UTC
     counts_hash: str | None = None
+    weights_hash: str | None = None
     error: Failure | None = None
 
 

@@ -1,0 +1,157 @@
+"""Leaderboard and page once more from the records, held against the files that were published; told place by place."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from bench import leaderboard, metrics, report
+from bench.report import Content
+from bench.specs import Cell
+
+MOST = 20
+"""Places that are told of one file; a file that is another one altogether differs in thousands."""
+Table = dict[str, dict[str, object]]
+
+
+def profile_of(root: Path) -> str:
+    """The profile whose columns leaderboard.csv has; several may have the same, then the one that gives its numbers."""
+    path = root / "leaderboard.csv"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    columns = [name for name in next(csv.reader(io.StringIO(text)), [])[7:] if "/" not in name]
+    fitting = [name for name, profile in metrics.PROFILES.items() if columns == list(profile.metrics)]
+    for name in fitting if len(fitting) > 1 else ():
+        if leaderboard.as_csv(report.collect(root, name).rows) == text:
+            return name
+    return fitting[0] if fitting else "default"
+
+
+def differences(content: Content, rotten: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Names of published files with what is wrong in them.
+
+    Args:
+        content: What the records say.
+        rotten: Keys of cells that are known to be unsound: their rows are not compared, and files that show ranks,
+            in which they have a part, not at all.
+    """
+    rows, boards, profile = content.rows, content.boards, content.profile
+    tables = {
+        "leaderboard.csv": (leaderboard.as_csv(rows), _csv_values),
+        "leaderboard.json": (leaderboard.as_json(rows), _json_values),
+    }
+    for name, (wanted, parse) in tables.items():
+        yield from _told(content, name, lambda text, parse=parse, wanted=wanted: _cells(text, wanted, parse, rotten))
+    if not rotten:
+        markdown = leaderboard.as_markdown(boards, profile)
+        yield from _told(content, "leaderboard.md", lambda text: _pieces(text, markdown, str.splitlines))
+        page = report.page(content.study, boards, rows, profile, content.store)
+        yield from _told(content, "index.html", lambda text: _pieces(text, page, _tokens))
+
+
+def _told(content: Content, name: str, wrong: Callable[[str], list[str]]) -> Iterator[tuple[str, str]]:
+    path = content.store.root / name
+    if not path.is_file():
+        yield name, "is missing."
+        return
+    places = wrong(path.read_bytes().decode(errors="replace"))
+    yield from ((name, what) for what in places[:MOST])
+    if len(places) > MOST:
+        yield name, f"differs in {len(places) - MOST} more places."
+
+
+def _cells(text: str, wanted: str, parse: Callable[[str], Table], rotten: Collection[str]) -> list[str]:
+    """Where a table with one row per cell differs, number by number."""
+    try:
+        told = parse(text)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"cannot be read: {error!r}."]
+    true = parse(wanted)
+    wrong = []
+    for key in (key for key in dict.fromkeys((*true, *told)) if key not in rotten):
+        if key not in told or key not in true:
+            wrong.append(f"{key}: {'has no row' if key in true else 'is no cell of the study'}.")
+            continue
+        for name in dict.fromkeys((*true[key], *told[key])):
+            says, gives = told[key].get(name, "missing"), true[key].get(name, "missing")
+            if says != gives:
+                wrong.append(f"{key}: {name} is {says!r}, the records give {gives!r}.")
+    if not wrong and not rotten and text != wanted:
+        return ["has the right numbers, but is not the text that bench writes."]
+    return wrong
+
+
+def _pieces(text: str, wanted: str, parts: Callable[[str], list[str]]) -> list[str]:
+    """Where a text differs, piece by piece."""
+    told, true = parts(text), parts(wanted)
+    if told == true:
+        return []
+    changes = difflib.SequenceMatcher(None, told, true, autojunk=False).get_opcodes()
+    return [
+        f"says {_short(told[a:b])}, the records give {_short(true[c:d])}."
+        for kind, a, b, c, d in changes
+        if kind != "equal"
+    ]
+
+
+class _Page(HTMLParser):
+    """The texts and numbers of a page with the section they stand in; nothing of drawings, pictures and scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+        self.section, self.skipped = "head", 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep what a column is sorted by and how long a bar is."""
+        self.skipped += tag in ("svg", "style", "script")
+        values = dict(attrs)
+        if tag == "h2":
+            self.section = values.get("id") or self.section
+        for name in ("data-sort", "style"):
+            if not self.skipped and values.get(name) is not None:
+                self.pieces.append(f"{self.section}: {values[name]}")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave what was skipped."""
+        self.skipped -= tag in ("svg", "style", "script")
+
+    def handle_data(self, data: str) -> None:
+        """Keep a text, whatever the space around it."""
+        if not self.skipped and data.strip():
+            self.pieces.append(f"{self.section}: {' '.join(data.split())}")
+
+
+def _tokens(text: str) -> list[str]:
+    return _Page(text).pieces
+
+
+def _csv_values(text: str) -> Table:
+    return dict(_by_cell(csv.DictReader(io.StringIO(text))))
+
+
+def _json_values(text: str) -> Table:
+    return dict(_by_cell({**row, **row["metrics"], "metrics": None} for row in json.loads(text)))
+
+
+def _by_cell(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, object]]]:
+    for row in rows:
+        cell = Cell(
+            dataset=row["dataset"],
+            architecture=row["architecture"],
+            loss=row["loss"] or None,
+            fold=int(row["fold"]),
+            seed=int(row["seed"]),
+        )
+        yield cell.key, dict(row)
+
+
+def _short(pieces: Sequence[str]) -> str:
+    text = " / ".join(pieces)
+    return f"{text[:160]!r}{'..' if len(text) > 160 else ''}" if text else "nothing"
