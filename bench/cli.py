@@ -125,6 +125,9 @@ def report(
     ] = None,
     profile: Annotated[str, typer.Option(help="The metric profile; see bench list metrics.")] = "default",
     form: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
+    published: Annotated[
+        bool, typer.Option("--published", help="Below each board, what papers reported on the same data set.")
+    ] = False,
     results: Results = Path("results"),
 ) -> None:
     """Print the leaderboard, and write index.html, leaderboard.csv, .md and .json beside the records."""
@@ -142,8 +145,10 @@ def report(
     if form in printers:
         sys.stdout.write(printers[form]())
         return
-    for table in cli_screen.boards(content.boards, content.profile):
+    for board, table in zip(content.boards, cli_screen.boards(content.boards, content.profile), strict=True):
         console().print(table)
+        if published:
+            console().print(cli_screen.published(board, content.profile))
     console().print(f"Page: {page.resolve()}", soft_wrap=True)
 
 

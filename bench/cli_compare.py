@@ -128,17 +128,8 @@ def _shown(found: Comparison) -> Iterator[RenderableType]:
         title_justify="left",
         caption_justify="left",
     )
-    for name in (
-        "A" if all(p.a == p.b for p in found.pairs) else "A : B",
-        "A",
-        "B",
-        "B - A",
-        "95% interval",
-        "verdict",
-    ):
-        table.add_column(
-            name, justify="right" if name in ("A", "B", "B - A") and table.columns else "left", overflow="fold"
-        )
+    for name in ("row", "A", "B", "B - A", "95% interval", "verdict"):
+        table.add_column(name, justify="right" if name in ("A", "B", "B - A") else "left", overflow="fold")
     for pair in found.pairs:
         fields = [escape(text) for text in _texts(pair)]
         table.add_row(*fields, style=STYLES.get(str(pair.verdict)))
@@ -167,7 +158,9 @@ def _costs(pairs: tuple[Pair, ...]) -> RenderableType:
         return f"{quantities.amount(change.a)} -> {quantities.amount(change.b)} {ratio}".rstrip()
 
     rows: list[dict[str, object]] = [
-        {"": pair.b, **{name: told(pair, name) for name in COSTS}} for pair in pairs if pair.costs
+        {"": pair.b, **{name: told(pair, name) for name in COSTS}}
+        for pair in pairs
+        if any(change.ratio is not None for change in pair.costs.values())
     ]
     return cli_rows.table(rows, "cost of B against A")
 

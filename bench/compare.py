@@ -322,8 +322,8 @@ def _notes(one: Standing, other: Standing, rows: Sequence[Row], others: Sequence
     seeds = [len({row.cell.seed for row in scored}) for scored in (rows, others)]
     notes = []
     if min(seeds) == 1 and not (one.loss is None and other.loss is None):
-        which = "each side" if max(seeds) == 1 else "A" if seeds[0] == 1 else "B"
-        notes.append(f"one seed in {which}: the interval excludes seed noise")
+        which = "each side" if max(seeds) == 1 else "the side of A" if seeds[0] == 1 else "the side of B"
+        notes.append(f"one seed on {which}: the interval excludes seed noise")
     if one.selected != other.selected and None not in (one.loss, other.loss):
         tuned, fresh = ("A", "B") if one.selected else ("B", "A")
         notes.append(f"{tuned} is the tuned run itself, chosen for being the best; {fresh} was trained again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import functools
 import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,25 +12,29 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from bench import leaderboard, metrics, report
+from bench import metrics, report
 from bench.report import Content
 from bench.specs import Cell
 
 MOST = 20
 """Places that are told of one file; a file that is another one altogether differs in thousands."""
+HEAD = ("dataset", "architecture", "loss", "seed", "fold", "status", "lr")
+"""The columns before the metrics."""
 Table = dict[str, dict[str, object]]
 
 
 def profile_of(root: Path) -> str:
-    """The profile whose columns leaderboard.csv has; several may have the same, then the one that gives its numbers."""
+    """The profile that a leaderboard was written under: by what it names, by its columns, by its numbers."""
     path = root / "leaderboard.csv"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    columns = [name for name in next(csv.reader(io.StringIO(text)), [])[7:] if "/" not in name]
-    fitting = [name for name, profile in metrics.PROFILES.items() if columns == list(profile.metrics)]
-    for name in fitting if len(fitting) > 1 else ():
-        if leaderboard.as_csv(report.collect(root, name).rows) == text:
+    text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    columns = next(csv.reader(io.StringIO(text)), [])[len(HEAD) :]
+    fitting = {name: one for name, one in metrics.PROFILES.items() if columns[: len(one.metrics)] == list(one.metrics)}
+    most = max((len(one.metrics) for one in fitting.values()), default=0)
+    names = [name for name, one in fitting.items() if len(one.metrics) == most]
+    for name in names if len(names) > 1 else ():
+        if report.files(report.collect(root, name))["leaderboard.csv"] == text:
             return name
-    return fitting[0] if fitting else "default"
+    return names[0] if names else "default"
 
 
 def differences(content: Content, rotten: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -37,21 +42,16 @@ def differences(content: Content, rotten: Collection[str]) -> Iterator[tuple[str
 
     Args:
         content: What the records say.
-        rotten: Keys of cells that are known to be unsound: their rows are not compared, and files that show ranks,
-            in which they have a part, not at all.
+        rotten: Keys of cells that are known to be unsound: their rows are not compared, nor are the ranks of others,
+            in which they have a part.
     """
-    rows, boards, profile = content.rows, content.boards, content.profile
-    tables = {
-        "leaderboard.csv": (leaderboard.as_csv(rows), _csv_values),
-        "leaderboard.json": (leaderboard.as_json(rows), _json_values),
-    }
-    for name, (wanted, parse) in tables.items():
-        yield from _told(content, name, lambda text, parse=parse, wanted=wanted: _cells(text, wanted, parse, rotten))
-    if not rotten:
-        markdown = leaderboard.as_markdown(boards, profile)
-        yield from _told(content, "leaderboard.md", lambda text: _pieces(text, markdown, str.splitlines))
-        page = report.page(content.study, boards, rows, profile, content.store)
-        yield from _told(content, "index.html", lambda text: _pieces(text, page, _tokens))
+    wanted = report.files(content)
+    for name, parse in (("leaderboard.csv", _csv_values), ("leaderboard.json", _json_values)):
+        own = {*HEAD, *(metric for row in content.rows for metric in row.values)} if rotten else None
+        check = functools.partial(_cells, wanted=wanted[name], parse=parse, rotten=rotten, names=own)
+        yield from _told(content, name, check)
+    for name, parts in () if rotten else (("leaderboard.md", str.splitlines), ("index.html", _tokens)):
+        yield from _told(content, name, functools.partial(_pieces, wanted=wanted[name], parts=parts))
 
 
 def _told(content: Content, name: str, wrong: Callable[[str], list[str]]) -> Iterator[tuple[str, str]]:
@@ -65,8 +65,10 @@ def _told(content: Content, name: str, wrong: Callable[[str], list[str]]) -> Ite
         yield name, f"differs in {len(places) - MOST} more places."
 
 
-def _cells(text: str, wanted: str, parse: Callable[[str], Table], rotten: Collection[str]) -> list[str]:
-    """Where a table with one row per cell differs, number by number."""
+def _cells(
+    text: str, wanted: str, parse: Callable[[str], Table], rotten: Collection[str], names: Collection[str] | None
+) -> list[str]:
+    """Where a table with one row per cell differs, number by number; in some columns, or in all."""
     try:
         told = parse(text)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -77,7 +79,7 @@ def _cells(text: str, wanted: str, parse: Callable[[str], Table], rotten: Collec
         if key not in told or key not in true:
             wrong.append(f"{key}: {'has no row' if key in true else 'is no cell of the study'}.")
             continue
-        for name in dict.fromkeys((*true[key], *told[key])):
+        for name in (name for name in dict.fromkeys((*true[key], *told[key])) if names is None or name in names):
             says, gives = told[key].get(name, "missing"), true[key].get(name, "missing")
             if says != gives:
                 wrong.append(f"{key}: {name} is {says!r}, the records give {gives!r}.")

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import __version__, efficiency, figures, leaderboard, metrics, pictures, quantities
+from bench import __version__, efficiency, figures, leaderboard, metrics, pictures, published, quantities
 from bench import study as studies
 from bench.efficiency import Price
 from bench.errors import StoreError
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
 from bench.pictures import Gallery
+from bench.published import Beside
 from bench.specs import ClassSpec, DataCard, Record, Status, Study
 from bench.store import Store, write_bytes
 
@@ -86,6 +87,7 @@ class Section(NamedTuple):
     prices: tuple[Price, ...]
     drawings: Mapping[str, str]
     gallery: Gallery | None
+    published: tuple[Beside, ...]
 
 
 def write(store_root: Path, profile_name: str = "default") -> Path:
@@ -109,16 +111,20 @@ def collect(store_root: Path, profile_name: str = "default") -> Content:
 
 def publish(content: Content) -> Path:
     """Write the page and the tables of what was collected; return the path of the page."""
+    for name, text in files(content).items():
+        write_bytes(content.store.root / name, text.encode())
+    return content.store.root / "index.html"
+
+
+def files(content: Content) -> dict[str, str]:
+    """The page and the tables by the names of their files; the same content gives the same text."""
     study, profile, store, rows, boards = content
-    files = {
+    return {
         "leaderboard.csv": leaderboard.as_csv(rows),
         "leaderboard.md": leaderboard.as_markdown(boards, profile),
         "leaderboard.json": leaderboard.as_json(rows),
         "index.html": page(study, boards, rows, profile, store),
     }
-    for name, text in files.items():
-        write_bytes(store.root / name, text.encode())
-    return store.root / "index.html"
 
 
 def newest(results: Path) -> Path:
@@ -175,6 +181,7 @@ def section(board: Board, profile: Profile, store: Store) -> Section:
         prices=efficiency.prices(board),
         drawings=drawings,
         gallery=pictures.gallery(board, store, profile.metrics[profile.primary]),
+        published=tuple(published.beside(board, profile, published.load())),
     )
 
 

@@ -67,7 +67,7 @@ def side(folder: Path, key: str | None, profile: Profile) -> Side:
     order = {_group(row): at for at, row in enumerate(rows)}
     standings.sort(key=lambda standing: order[_group(standing.rows[0])])
     named = {_group(standing.rows[0]) if key is None else key: standing for standing in standings}
-    return Side(name=f"{folder.name}:{key}" if key else folder.name, whole=key is None, standings=named)
+    return Side(name=f"{folder}:{key}" if key else str(folder), whole=key is None, standings=named)
 
 
 def _group(row: Row) -> str:

@@ -26,6 +26,8 @@ from bench.split import SPLIT_VERSION
 from bench.store import Store, read_arrays, read_record, seal, sha256
 
 AGAIN = "Run the study again to write it anew."
+SUFFIXES = {"weights": "weights.safetensors"}
+"""The files with a hash in the record that are no npz."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,7 @@ def verify(folder: Path, data_home: Path, profile_name: str | None = None) -> Re
     for path in sorted(folder.glob("cells/*/*/*/*/")):
         _cell(audit, path, study)
     for cell, record in audit.records.items():
+        _hashes(audit, cell, record)
         if record.counts_hash is not None:
             _matrices(audit, cell, record)
         _training(audit, cell, record, study)
@@ -175,14 +178,23 @@ def _contradictions(record: Record, values: Mapping[str, Any], study: Study | No
         yield "is ok and has a curve, but no best epoch."
 
 
+def _hashes(audit: _Audit, cell: Cell, record: Record) -> None:
+    """Check every file of a cell whose hash its record names: `counts_hash` is that of counts.npz."""
+    for name, named in asdict(record).items():
+        if not name.endswith("_hash") or named is None:
+            continue
+        stem, folder = name.removesuffix("_hash"), audit.store.cell(cell)
+        path = next(folder.glob(f"{stem}.*"), folder / SUFFIXES.get(stem, f"{stem}.npz"))
+        if not audit.there(path):
+            audit.unsound.add(cell)
+        elif (hashed := sha256(path)) != named:
+            audit.found(path, f"has sha256 {hashed[:16]}.., its record names {str(named)[:16]}..", AGAIN, cell)
+
+
 def _matrices(audit: _Audit, cell: Cell, record: Record) -> None:
-    """Check the counts of a cell: their hash, their shape, and which images they are of."""
+    """Check the counts of a cell, whose hash is right: their shape, and which images they are of."""
     path = audit.store.cell(cell) / "counts.npz"
-    if not audit.there(path):
-        audit.unsound.add(cell)
-        return
-    if (hashed := sha256(path)) != record.counts_hash:
-        audit.found(path, f"has sha256 {hashed[:16]}.., its record names {str(record.counts_hash)[:16]}..", AGAIN, cell)
+    if not path.is_file() or sha256(path) != record.counts_hash:
         return
     try:
         ids, counts = audit.store.counts(cell)
@@ -242,10 +254,7 @@ def _training(audit: _Audit, cell: Cell, record: Record, study: Study | None) ->
     if cell.loss is None:
         return
     if record.status is Status.OK or record.weights_hash is not None:
-        weights = folder / "weights.safetensors"
-        if audit.there(weights) and record.weights_hash not in (None, sha256(weights)):
-            what = f"has sha256 {sha256(weights)[:16]}.., its record names {str(record.weights_hash)[:16]}.."
-            audit.found(weights, what, AGAIN)
+        audit.there(folder / "weights.safetensors")
         curve = folder / "history.csv"
         if audit.there(curve) and _read_csv(curve) != [_texts(asdict(epoch)) for epoch in record.history]:
             audit.found(curve, "is not the curve of the record.", AGAIN)
@@ -275,21 +284,23 @@ def _masks(audit: _Audit, data_home: Path) -> None:
         try:
             index = reopen(dataset, data_home).index
         except (DataError, StoreError):
-            audit.report.notes.append(f"{dataset} is not prepared in {data_home}: its masks were not counted again.")
+            audit.report.notes.append(f"{dataset} is not prepared in {data_home}; its masks were not counted again.")
             continue
-        pixels = {entry.sample.id: list(entry.pixels) for entry in index.entries}
+        pixels, others = {entry.sample.id: list(entry.pixels) for entry in index.entries}, list[str]()
         for cell, (ids, counts) in audit.counts.items():
             card = audit.records[cell].data
             if cell.dataset != dataset or card is None:
                 continue
             if card.hash != index.hash:
-                audit.report.notes.append(f"{dataset} in {data_home} is not what {cell.key} was scored on.")
+                others.append(cell.key)
                 continue
             audit.report.checked["masks"] += len(ids)
             for name, found in zip(ids, counts.sum(axis=2, dtype=np.int64).tolist(), strict=True):
                 if found != pixels.get(name):
                     what = f"counts {sum(found)} pixels in {name}, of which the mask has {sum(pixels.get(name, []))}."
                     audit.found(audit.store.cell(cell) / "counts.npz", what, AGAIN, cell)
+        if others:
+            audit.report.notes.append(f"{dataset} in {data_home} is not what {len(others)} cells were scored on.")
 
 
 def _published(audit: _Audit, profile_name: str | None) -> None:

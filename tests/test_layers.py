@@ -26,7 +26,7 @@ LAYERS = [
     {"augment"},
     {"store", "statistics", "workers", "serve", "pool", "progress", "extras", "machine"},
     {"archive", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
-    {"prepare", "figures", "svg", "pictures", "efficiency"},
+    {"prepare", "figures", "svg", "pictures", "efficiency", "published"},
     {"card", "data", "listing", "problems", "report", "export"},
     {"contact", "recompute", "selection"},
     {"compare", "verify"},
