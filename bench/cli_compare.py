@@ -112,7 +112,8 @@ def _list(found: Report) -> None:
     for note in found.notes:
         say(f"Note: {note}")
     counted = ", ".join(f"{number} {name}" for name, number in found.checked.items())
-    ending = f"{len(found.findings)} findings" if found.findings else "All is well"
+    many = len(found.findings)
+    ending = f"{many} finding{'s' * (many != 1)}" if many else "All is well"
     say(f"{ending}: {counted} checked in {found.folder}.")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import metrics, report
+from bench.errors import BenchError
 from bench.report import Content
 from bench.specs import Cell
 
@@ -32,7 +33,7 @@ def profile_of(root: Path) -> str:
     most = max((len(one.metrics) for one in fitting.values()), default=0)
     names = [name for name, one in fitting.items() if len(one.metrics) == most]
     for name in names if len(names) > 1 else ():
-        if report.files(report.collect(root, name))["leaderboard.csv"] == text:
+        if report.tables(report.collect(root, name))["leaderboard.csv"] == text:
             return name
     return names[0] if names else "default"
 
@@ -45,13 +46,21 @@ def differences(content: Content, rotten: Collection[str]) -> Iterator[tuple[str
         rotten: Keys of cells that are known to be unsound: their rows are not compared, nor are the ranks of others,
             in which they have a part.
     """
-    wanted = report.files(content)
+    wanted = report.tables(content)
     for name, parse in (("leaderboard.csv", _csv_values), ("leaderboard.json", _json_values)):
         own = {*HEAD, *(metric for row in content.rows for metric in row.values)} if rotten else None
         check = functools.partial(_cells, wanted=wanted[name], parse=parse, rotten=rotten, names=own)
         yield from _told(content, name, check)
-    for name, parts in () if rotten else (("leaderboard.md", str.splitlines), ("index.html", _tokens)):
-        yield from _told(content, name, functools.partial(_pieces, wanted=wanted[name], parts=parts))
+    if rotten:
+        return
+    markdown = wanted["leaderboard.md"]
+    yield from _told(content, "leaderboard.md", functools.partial(_pieces, wanted=markdown, parts=str.splitlines))
+    try:
+        page = report.index(content)
+    except (BenchError, LookupError, ValueError) as error:
+        yield "index.html", f"cannot be made again from the stored pictures: {error!r}."
+        return
+    yield from _told(content, "index.html", functools.partial(_pieces, wanted=page, parts=_tokens))
 
 
 def _told(content: Content, name: str, wrong: Callable[[str], list[str]]) -> Iterator[tuple[str, str]]:

@@ -118,13 +118,21 @@ def publish(content: Content) -> Path:
 
 def files(content: Content) -> dict[str, str]:
     """The page and the tables by the names of their files; the same content gives the same text."""
-    study, profile, store, rows, boards = content
+    return tables(content) | {"index.html": index(content)}
+
+
+def tables(content: Content) -> dict[str, str]:
+    """The leaderboard as text, by the names of its files."""
     return {
-        "leaderboard.csv": leaderboard.as_csv(rows),
-        "leaderboard.md": leaderboard.as_markdown(boards, profile),
-        "leaderboard.json": leaderboard.as_json(rows),
-        "index.html": page(study, boards, rows, profile, store),
+        "leaderboard.csv": leaderboard.as_csv(content.rows),
+        "leaderboard.md": leaderboard.as_markdown(content.boards, content.profile),
+        "leaderboard.json": leaderboard.as_json(content.rows),
     }
+
+
+def index(content: Content) -> str:
+    """The page of what was collected."""
+    return page(content.study, content.boards, content.rows, content.profile, content.store)
 
 
 def newest(results: Path) -> Path:

@@ -125,7 +125,8 @@ def verify(folder: Path, data_home: Path, profile_name: str | None = None) -> Re
 
 def as_json(found: Report) -> str:
     """`{schema, folder, findings: [{path, what, fix}], notes, checked}`."""
-    return json.dumps({"schema": 1, **asdict(found)}, indent=1) + "\n"
+    values = {"schema": 1, "folder": found.folder, "findings": [asdict(one) for one in found.findings]}
+    return json.dumps(values | {"notes": found.notes, "checked": dict(found.checked)}, indent=1) + "\n"
 
 
 def _study(audit: _Audit) -> Study | None:
@@ -215,10 +216,15 @@ def _matrices(audit: _Audit, cell: Cell, record: Record) -> None:
 
 
 def _readable(audit: _Audit, path: Path) -> None:
+    """Check that arrays can be read, and that every example has its image and its truth."""
     try:
-        read_arrays(path)
+        arrays = read_arrays(path)
     except StoreError as error:
         audit.found(path, f"cannot be read: {error}", AGAIN)
+        return
+    wanted = [f"{kind}{number}" for kind in ("image", "truth") for number in range(len(arrays.get("ids", ())))]
+    if missing := [name for name in wanted if name not in arrays]:
+        audit.found(path, f"does not hold {missing[0]}.", AGAIN)
 
 
 def _split(audit: _Audit, cell: Cell, record: Record, ids: Sequence[str]) -> None:
