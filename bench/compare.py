@@ -346,7 +346,7 @@ def _protocol(pairs: Sequence[tuple[str, Standing, Standing]]) -> list[str]:
         a, b = (next((row.record for row in side.rows if row.record), None) for side in (one, other))
         if a is None or b is None:
             continue
-        trained += 1
+        trained += (a.cell.loss, b.cell.loss) != (None, None)
         for path, old, new in plan.differences(_how(a), _how(b)):
             found.setdefault(f"{path}: {_told(old)} in A, {_told(new)} in B", []).append(name)
     return [f"{line}{_where(names, trained)}" for line, names in found.items()]
