@@ -37,7 +37,7 @@ from bench.fit import resize
 from bench.job import Emit, Event, Job
 from bench.prepare import Prepared, reopen
 from bench.specs import Cell, Efficiency, Execution, Failure, Recipe, Record, Split, Status, Study, TrialStatus
-from bench.store import raise_if_full, write_arrays, write_bytes, writing
+from bench.store import raise_if_full, sha256, write_arrays, write_bytes, writing
 from bench.trainer import Trainer, build
 
 
@@ -288,6 +288,7 @@ def _keep(state: _Bench, fitted: train.Fit) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save_fit(folder / "weights.safetensors", fitted)
+    state.record = replace(state.record, weights_hash=sha256(folder / "weights.safetensors"))
     text = io.StringIO()
     table = csv.DictWriter(text, ["epoch", "loss", "value", "seconds"])
     table.writeheader()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__, catalog, cli_dashboard, cli_explain
+from bench import __version__, catalog, cli_compare, cli_dashboard, cli_explain
 from bench.cli_data import data_app
 from bench.cli_options import DataHome, Results, complain, console, home, show, study_folder
 from bench.cli_run import run_app
@@ -136,6 +136,9 @@ def report(
         Absent,
         typer.Option(help="Across data sets: rank networks with a score everywhere, or fill in the best baseline."),
     ] = Absent.COMMON,
+    published: Annotated[
+        bool, typer.Option("--published", help="Below each board, what papers reported on the same data set.")
+    ] = False,
     results: Results = Path("results"),
 ) -> None:
     """Print the leaderboard, and write index.html, leaderboard.csv, .md and .json beside the records."""
@@ -153,8 +156,10 @@ def report(
     if form in printers:
         sys.stdout.write(printers[form]())
         return
-    for table in cli_screen.boards(content.boards, content.profile):
+    for board, table in zip(content.boards, cli_screen.boards(content.boards, content.profile), strict=True):
         console().print(table)
+        if published:
+            console().print(cli_screen.published(board, content.profile))
     if content.across is not None:
         console().print(comparisons.sentence(content.across), markup=False)
     console().print(f"Page: {page.resolve()}", soft_wrap=True)
@@ -176,6 +181,8 @@ def version() -> None:
     console().print(__version__)
 
 
+app.command("compare")(cli_compare.compare)
+app.command("verify")(cli_compare.verify)
 app.command("dashboard")(cli_dashboard.dashboard)
 app.command("explain")(cli_explain.explain)
 

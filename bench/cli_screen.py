@@ -23,7 +23,7 @@ from bench.metrics import Profile
 from bench.specs import Status
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from bench.estimate import Cost
     from bench.prepare import Progress as Report
@@ -83,6 +83,28 @@ def boards(shown: Sequence[Board], profile: Profile) -> Iterator[Table]:
             texts = [escape(text) for text in tables.as_texts(standing, profile)]
             table.add_row(*texts, _rate(standing), style="dim" if standing.loss is None else None)
         yield table
+
+
+def published(board: Board, profile: Profile) -> RenderableType:
+    """What papers reported on the data set of a board; only rows without a stamp may be read against ours."""
+    from bench.published import beside, load
+
+    found = beside(board, profile, load())
+    if not found:
+        return f"No published numbers are known of {escape(board.dataset)}.\n"
+    table = Table(
+        title=f"Published elsewhere: {escape(board.title)}",
+        caption="Never ranked with ours. Stamped rows are of another definition or protocol, and stand in no order.",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("method", "metric as published", "value", "beside ours", "source"):
+        table.add_column(name, overflow="fold", justify="right" if name == "value" else "left")
+    for one in found:
+        row, ours = one.row, one.standing and f"{one.row.column}: {one.standing}"
+        texts = (row.method, row.metric, f"{row.value:.4f}", ours or ", ".join(one.stamps), row.source)
+        table.add_row(*map(escape, texts), style="dim" if one.stamps else None)
+    return table
 
 
 def costs(console: Console, prices: Sequence[Cost], todo: Sequence[Planned], workers: int) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.specs import Cell, Study
@@ -64,6 +64,15 @@ def ingredients(cell: Cell, study: Study, *, data: str, code: str, versions: Map
         }
     trained = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "tuning", "budget")}
     return shared | trained | {"code": code, "versions": dict(versions)}
+
+
+def differences(one: object, other: object, path: str = "") -> Iterator[tuple[str, object, object]]:
+    """The ingredients in which two cells differ: the dotted name of each, and its value in the one and the other."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in sorted(one.keys() | other.keys()):
+            yield from differences(one.get(key), other.get(key), f"{path}.{key}" if path else key)
+    elif (list(one) if isinstance(one, tuple) else one) != (list(other) if isinstance(other, tuple) else other):
+        yield path, one, other
 
 
 def digest(value: object) -> str:

@@ -25,6 +25,7 @@ from bench import (
     leaderboard,
     metrics,
     pictures,
+    published,
     quantities,
     tables,
 )
@@ -35,6 +36,7 @@ from bench.errors import StoreError
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
 from bench.pictures import Gallery
+from bench.published import Beside
 from bench.specs import ClassSpec, DataCard, Record, Status, Study
 from bench.store import Store, write_bytes
 
@@ -109,6 +111,7 @@ class Section(NamedTuple):
     gallery: Gallery | None
     easy: Mapping[str, str]
     disagreement: str
+    published: tuple[Beside, ...]
 
 
 def write(store_root: Path, profile_name: str = "default", missing: Missing = Missing.COMMON) -> Path:
@@ -133,17 +136,31 @@ def collect(store_root: Path, profile_name: str = "default", missing: Missing = 
 
 def publish(content: Content) -> Path:
     """Write the page and the tables of what was collected; return the path of the page."""
-    study, profile, store, rows, boards, across = content
-    files = {
+    for name, text in files(content).items():
+        write_bytes(content.store.root / name, text.encode())
+    return content.store.root / "index.html"
+
+
+def files(content: Content) -> dict[str, str]:
+    """The page and the tables by the names of their files; the same content gives the same text."""
+    return texts(content) | {"index.html": index(content)}
+
+
+def texts(content: Content) -> dict[str, str]:
+    """The leaderboard as text, by the names of its files."""
+    _, profile, _, rows, boards, across = content
+    return {
         "leaderboard.csv": tables.as_csv(rows, boards),
         "leaderboard.md": tables.as_markdown(boards, profile),
         "leaderboard.json": tables.as_json(rows, boards, profile),
         "statistics.json": json.dumps(comparisons.as_dict(boards, profile, across), indent=1, allow_nan=False) + "\n",
-        "index.html": page(study, boards, rows, profile, store, across),
     }
-    for name, text in files.items():
-        write_bytes(store.root / name, text.encode())
-    return store.root / "index.html"
+
+
+def index(content: Content) -> str:
+    """The page of what was collected."""
+    study, profile, store, rows, boards, across = content
+    return page(study, boards, rows, profile, store, across)
 
 
 def newest(results: Path) -> Path:
@@ -213,6 +230,7 @@ def section(board: Board, profile: Profile, store: Store) -> Section:
         gallery=pictures.gallery(board, store, profile.metrics[profile.primary]),
         easy=doubts.easy_sentences(board, profile),
         disagreement=doubts.disagreement(board, profile),
+        published=tuple(published.beside(board, profile, published.load())),
     )
 
 

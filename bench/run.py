@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -262,7 +262,8 @@ def why(one: Planned) -> list[str]:
         return ["It has not run yet."]
     if one.record.error is not None:
         return [f"{one.record.status} in {one.record.error.phase}: {one.record.error.kind}: {one.record.error.message}"]
-    return list(_differences(one.record.ingredients, one.ingredients, "")) or [
+    changed = plan.differences(one.record.ingredients, one.ingredients)
+    return [f"{name}: was {old}, is {new}" for name, old, new in changed] or [
         "It is done: nothing that matters changed."
     ]
 
@@ -287,14 +288,6 @@ def _standing(record: Record | None, ingredients: dict[str, object]) -> Standing
     if record.fingerprint != plan.digest(ingredients):
         return Standing.STALE
     return Standing.DONE if record.status in FINAL else Standing.FAILED
-
-
-def _differences(old: object, new: object, path: str) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-    elif (list(old) if isinstance(old, tuple) else old) != (list(new) if isinstance(new, tuple) else new):
-        yield f"{path}: was {old}, is {new}"
 
 
 def _dataset_name(name: str) -> str:

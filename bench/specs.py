@@ -399,6 +399,7 @@ class Record:
         nondeterministic: The operations that do not repeat to the last bit, where deterministic mode asked for it.
         counts_hash: sha256 of counts.npz; None when there are no counts.
         measures_hash: sha256 of measures.npz; None when there is none.
+        weights_hash: sha256 of weights.safetensors; None when there are none.
     """
 
     schema: int = SCHEMA
@@ -427,6 +428,7 @@ class Record:
     finished: str = ""  # ISO 8601, UTC
     counts_hash: str | None = None
     measures_hash: str | None = None
+    weights_hash: str | None = None
     error: Failure | None = None
 
 

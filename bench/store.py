@@ -8,6 +8,7 @@
     results/<study>/splits/<dataset>/f0.json
 
 `record.json` is written last and names the hashes of counts and measures, so it alone decides whether a cell is done.
+Its `seal` is the hash of its other fields, by which `bench verify` finds a record that was changed by hand.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from bench import plan
 from bench.errors import DiskFull, StoreError
 from bench.metrics import Counts
 from bench.specs import SCHEMA, Cell, Record
@@ -69,7 +71,8 @@ class Store:
 
     def write(self, record: Record) -> None:
         """Store a record; whatever it refers to must be on disk already."""
-        text = json.dumps(asdict(record), indent=1, allow_nan=False)
+        values = asdict(record)
+        text = json.dumps({**values, "seal": seal(values)}, indent=1, allow_nan=False)
         write_bytes(self.cell(record.cell) / "record.json", text.encode())
 
     def write_counts(self, cell: Cell, ids: list[str], counts: Counts) -> str:
@@ -209,6 +212,11 @@ def read_record(path: Path) -> Record:
         raise StoreError(
             f"{path} is not a record of bench: {str(error).splitlines()[0]}. Delete it and run again."
         ) from error
+
+
+def seal(values: Mapping[str, object]) -> str:
+    """Hash of the fields of a record, but for the one that holds it."""
+    return plan.digest({name: value for name, value in values.items() if name != "seal"})
 
 
 def records(root: Path) -> Iterator[Record]:

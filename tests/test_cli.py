@@ -76,6 +76,15 @@ def test_a_study_runs_reports_and_repeats(bench, study_file: str, tmp_path: Path
     code, out, err = bench("status", "--why", f"{small.SMEAR}/tiny/ce/f0-s0")
 
     assert "It is done" in out
+    code, out, err = bench("report", "mine")
+    code, out, err = bench("verify", "mine")
+
+    assert (0, "") == (code, err)
+    assert "All is well: " in out
+    assert "masks" in out
+    code, out, err = bench("compare", "mine", "mine", "--gate")
+
+    assert (0, True) == (code, "2 identical" in out)
 
 
 def test_options_win_over_the_file_and_the_resolved_study_is_written(bench, study_file: str, tmp_path: Path):

@@ -46,6 +46,7 @@ def test_a_wheel_lists_runs_and_uninstalls_beside_hugging_face_datasets(tmp_path
     names = zipfile.ZipFile(wheel).namelist()
 
     assert {"bench", wheel.name.split("-py3")[0] + ".dist-info"} == {name.split("/")[0] for name in names}
+    assert "bench/_builtin/reference/published.csv" in names
     assert {"bench/_builtin/datasets/smear.py", "bench/_builtin/architectures/unet.py", "bench/templates/report.html",
             "bench/studies/quick.toml"} <= set(names)  # fmt: skip
 
@@ -56,6 +57,9 @@ def test_a_wheel_lists_runs_and_uninstalls_beside_hugging_face_datasets(tmp_path
 
     assert "plain_unet" in run([bench, "list", "architectures"], tmp_path)
     assert "Dataset" in run([python, "-c", "import datasets; print(datasets.Dataset.__name__)"], tmp_path)
+    code = "from bench import published; print(len(published.load()))"
+
+    assert 100 < int(run([python, "-c", code], tmp_path))
     out = run(
         [bench, "run", "matrix", "--dataset", "smear[size=64,train=6,val=3,test=3]", "--architecture", "plain_unet[width=8,levels=2]",
          "--loss", "ce", "--epochs", "1", "--trials", "1", "--size", "32", "--data-home", str(tmp_path / "data")],
