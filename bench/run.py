@@ -260,12 +260,12 @@ def why(one: Planned) -> list[str]:
     """What keeps a cell from being done: one line per ingredient that differs, or what became of it."""
     if one.record is None:
         return ["It has not run yet."]
-    if one.record.error is not None:
-        return [f"{one.record.status} in {one.record.error.phase}: {one.record.error.kind}: {one.record.error.message}"]
-    changed = plan.differences(one.record.ingredients, one.ingredients)
-    return [f"{name}: was {old}, is {new}" for name, old, new in changed] or [
-        "It is done: nothing that matters changed."
-    ]
+    error = one.record.error
+    told = [] if error is None else [f"{one.record.status} in {error.phase}: {error.kind}: {error.message}"]
+    if told and one.standing is not Standing.DONE:
+        return told
+    changed = list(plan.differences(one.record.ingredients, one.ingredients))
+    return [*told, *(changed or ["It is done: nothing that matters changed."])]
 
 
 def check_device(name: str) -> None:

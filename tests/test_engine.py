@@ -234,3 +234,14 @@ def test_what_a_worker_says_can_be_read_without_torch(where: Place):
     subprocess.run(
         [sys.executable, "-c", code], input=pickle.dumps(events), cwd=run.__file__.rpartition("/bench/")[0], check=True
     )
+
+
+def test_a_final_row_that_went_wrong_says_both_what_happened_and_that_it_is_done(where: Place):
+    wanted = small.study(architectures=("stubborn",))
+    small.execute(wanted, where)
+    one = next(one for one in run.survey(wanted, where) if one.cell.loss)
+
+    assert [
+        "diverged in train: Collapsed: It calls every validation pixel the same class.",
+        "It is done: nothing that matters changed.",
+    ] == run.why(one)
