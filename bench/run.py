@@ -264,8 +264,9 @@ def why(one: Planned) -> list[str]:
     told = [] if error is None else [f"{one.record.status} in {error.phase}: {error.kind}: {error.message}"]
     if told and one.standing is not Standing.DONE:
         return told
-    changed = list(plan.differences(one.record.ingredients, one.ingredients))
-    return [*told, *(changed or ["It is done: nothing that matters changed."])]
+    changed = plan.differences(one.record.ingredients, one.ingredients)
+    lines = [f"{name}: was {old}, is {new}" for name, old, new in changed]
+    return [*told, *(lines or ["It is done: nothing that matters changed."])]
 
 
 def check_device(name: str) -> None:
