@@ -18,7 +18,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bench.specs import IGNORE
 
@@ -80,6 +79,8 @@ def distances(true: Mask, predicted: Mask, ignored: Mask) -> Distances:
     one, other = (_outline(mask[window], ignored[window]) for mask in (true, predicted))
     if not (one.any() and other.any()):
         return Distances(np.empty(0), np.empty(0), *occurs)
+    from scipy import ndimage
+
     forth, back = (ndimage.distance_transform_edt(~far)[near] for near, far in ((one, other), (other, one)))
     return Distances(forth, back, *occurs)
 
@@ -195,6 +196,8 @@ def _outline(mask: Mask, ignored: Mask) -> Mask:
 
 def _band(mask: Mask, ignored: Mask, width: int) -> Mask:
     """The pixels of a class that have something else, or the frame, within so many steps in eight directions."""
+    from scipy import ndimage
+
     solid = (mask | ignored).view(np.uint8)
     for axis in (0, 1):
         solid = ndimage.minimum_filter1d(solid, 2 * width + 1, axis=axis, mode="constant", cval=0)

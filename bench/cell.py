@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import catalog, checkpoint, evaluate, execution, losses, measures, plan, train, tune
+from bench import catalog, checkpoint, evaluate, execution, losses, measures, plan, shapes, train, tune
 from bench.baselines import BASELINES
 from bench.data import Pairs, place
 from bench.device import (
@@ -260,11 +260,14 @@ def _score(state: _Bench, predictions: Iterator[evaluate.Prediction]) -> None:
     prepared, cell, test = state.prepared, state.cell, state.positions["test"]
     shown = evaluate.chosen(prepared.index.entries, test)
     counts, taken, pictures = [], [], {}
+    size = catalog.dataset(cell.dataset).pixel_size_um
     for position, (predicted, probabilities) in zip(test, predictions, strict=True):
         truth = prepared.native(prepared.index.entries[position])[1]
         counts.append(evaluate.confusion(truth, predicted, len(prepared.classes)))
         if probabilities is not None:
             taken.append(measures.measured(truth, predicted, probabilities))
+            for group in state.job.study.measures:
+                taken[-1] |= shapes.GROUPS[group](truth, predicted, size, len(prepared.classes))
         if position in shown:
             small = resize(predicted, predicted, evaluate.thumbnail_size(predicted))[1]
             pictures[f"predicted{shown.index(position)}"] = small

@@ -104,7 +104,8 @@ def disagreement(board: Board, profile: Profile) -> str:
 def _constant(metric: Metric, counts: Counts, label: int) -> float:
     if metric.measure is None:
         return float(metric.compute(constant(counts, label)))
-    compute = MEASURES[metric.measure].constant
+    measure = MEASURES.get(metric.measure)  # outlines and objects have no simple constant
+    compute = None if measure is None else measure.constant
     true = counts.sum(axis=-1).astype(np.float64)
     return np.nan if compute is None else float(metric.compute(compute(true, label)))
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from bench import metrics
 from bench.catalog import unknown
-from bench.measures import measured
+from bench.measures import MEASURES, measured
 from bench.profiles import PROFILES
-from bench.rules import RATIOS, ByClasses, Counts, Metric, Profile, Rule, binary, constant
+from bench.rules import RATIOS, ByClasses, Counts, Metric, Profile, Rule, Values, binary, constant
+from bench.shapes import GROUPS
 from bench.switches import SWITCHES
 
 Rows = list[dict[str, object]]
@@ -173,10 +174,16 @@ def _value(metric: Metric) -> str:
     if metric.measure is None:
         value = float(metric.compute(EXAMPLE))
     else:
-        probabilities = np.stack([1 - CELL, CELL])
-        taken = measured(TRUTH, (CELL > 0.5).astype(np.uint8), probabilities, [metric.measure])
-        value = float(metric.compute(taken[metric.measure][None]))
+        value = float(metric.compute(_taken(metric.measure)[None]))
     return "undefined" if np.isnan(value) else f"{value:.4f}"
+
+
+def _taken(name: str) -> Values:
+    """A measure of the example with probabilities."""
+    predicted = (CELL > 0.5).astype(np.uint8)
+    if name in MEASURES:
+        return measured(TRUTH, predicted, np.stack([1 - CELL, CELL]), [name])[name]
+    return next(found[name] for take in GROUPS.values() if name in (found := take(TRUTH, predicted, None, 2)))
 
 
 def _switches() -> Iterator[str]:

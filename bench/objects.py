@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bench.boundary import Mask, Measure, Values
 from bench.errors import DataError
@@ -62,6 +61,8 @@ class Quality(NamedTuple):
 
 def components(mask: Mask) -> Labels:
     """Number the connected components of a mask, bool (H, W), by their first pixels; neighbours in eight directions."""
+    from scipy import ndimage
+
     return ndimage.label(mask, EIGHT)[0]
 
 
@@ -275,6 +276,7 @@ def _centred(objects: Labels) -> Iterator[tuple[tuple[slice, ...], Values, NDArr
 
     Objects do not touch, so that the distance to the outside of all of them is that to the outside of one.
     """
+    from scipy import ndimage
     from skimage.feature import peak_local_max
 
     windows = ndimage.find_objects(objects)

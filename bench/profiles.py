@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.measures import MEASURES
 from bench.rules import Aggregate, ByClasses, Metric, Profile, Rule, Values, background_share, mean, metric
+from bench.shapes import PROFILES as SHAPES
 
 SHARE = Metric(
     title="background share",
@@ -322,6 +323,18 @@ _ALL = (
     ),
     IMAGE_BINARY,
     Profile(
+        name="rates",
+        title="Sensitivity and specificity: data-set level, foreground classes",
+        primary="sensitivity_d_fg",
+        metrics={
+            "sensitivity_d_fg": metric("sensitivity (data set, foreground)", Rule(of="recall", background=False)),
+            "specificity_d_fg": metric("specificity (data set, foreground)", Rule(of="specificity", background=False)),
+            "background_share": SHARE,
+        },
+        source="sklearn's recall per class; specificity is near 1 for whatever is rare, however badly it is found",
+        users="Clinical papers; seeds 1 and 2.",
+    ),
+    Profile(
         name="seed0_hard",
         title="Seed 0 (Keras, blood cells): thresholded, against a widened truth at 512 x 512",
         primary="iou_seed0",
@@ -354,4 +367,4 @@ _ALL = (
         users="Keras projects that report the metric they were trained with.",
     ),
 )  # fmt: skip
-PROFILES: dict[str, Profile] = {one.name: one for one in _ALL}
+PROFILES: dict[str, Profile] = {one.name: one for one in (*_ALL, *SHAPES)}

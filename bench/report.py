@@ -270,9 +270,13 @@ def answer(board: Board, profile: Profile) -> str:
 def lines(board: Board, profile: Profile) -> list[Line]:
     """The standings of a data set as rows of its leaderboard."""
     networks = [one for one in board.standings if one.loss is not None]
+    choose = {"higher": max, "lower": min}
     best = {
-        name: max((shown for one in networks if (shown := _shown(one, name)) is not None), default=None)
-        for name in profile.metrics
+        name: choose[metric.better](
+            (shown for one in networks if (shown := _shown(one, name)) is not None), default=None
+        )
+        for name, metric in profile.metrics.items()
+        if metric.better is not None
     }
     ranks = [one.rank for one in board.standings]
     result: list[Line] = []

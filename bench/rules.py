@@ -37,6 +37,7 @@ class Metric:
         pooling: How these become the metric: the mean over images, then over K (`means`); the same, undefined where one
             of the K is (`strict`); or the mean of all at once (`pool`).
         measure: The measure of `bench.measures` it is computed from; None for the counts.
+        better: Which values are better; None where a number describes rather than judges.
         of: The ratio it is made of, a key of RATIOS; empty where it is none of them.
     """
 
@@ -47,6 +48,7 @@ class Metric:
     parts: Callable[[NDArray], Values] | None = None
     pooling: Pooling = "means"
     measure: str | None = None
+    better: Literal["higher", "lower"] | None = "higher"
     of: str = ""
 
 

@@ -22,9 +22,9 @@ LAYERS = [
     {"names"},
     {"catalog", "datasets", "architectures"},
     {"rules", "boundary"},
+    {"objects"},
+    {"shapes"},
     {
-        "objects",
-        "rates",
         "measures",
         "profiles",
         "switches",

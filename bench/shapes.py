@@ -1,0 +1,60 @@
+"""What was measured on outlines and objects at evaluation, as profiles; a study takes these only where it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import boundary, objects
+from bench.rules import Metric, Profile, Values, mean
+
+GROUPS = {"boundary": boundary.measure, "objects": objects.measure}
+"""What `Study.measures` may name: one pass over an image that gives all measures of a group, float64 (C,) each."""
+SUMMARY = "Mean over images per class, where it is defined and finite, then over foreground classes."
+
+
+def classwise(values: NDArray) -> Values:
+    """The foreground's values (.., images, C - 1) of what is stored, (.., images, C); infinite is left out."""
+    return np.where(np.isfinite(values), values, np.nan)[..., 1:]
+
+
+def summed_up(values: NDArray) -> Values:
+    """Stored values (..., images, C) to (...): the mean over images per class, then over foreground classes."""
+    return mean(mean(np.swapaxes(classwise(values), -1, -2)))
+
+
+def _metrics(table: Mapping[str, boundary.Measure]) -> dict[str, Metric]:
+    return {
+        name: Metric(
+            title=one.title,
+            definition=f"{one.definition} {one.undefined[0].upper()}{one.undefined[1:]} {SUMMARY}",
+            compute=summed_up,
+            summed=False,
+            parts=classwise,
+            measure=name,
+            better=one.better,
+        )
+        for name, one in table.items()
+    }
+
+
+PROFILES = (
+    Profile(
+        name="boundary",
+        title="How far apart outlines are, per class",
+        primary="nsd_2px",
+        metrics=_metrics(boundary.MEASURES),
+        source="docs/objects-and-boundaries.md",
+        users='Studies with measures = ["boundary"].',
+    ),
+    Profile(
+        name="objects",
+        title="Objects counted and matched, on connected components, per class",
+        primary="pq_components",
+        metrics=_metrics(objects.MEASURES),
+        source="docs/objects-and-boundaries.md",
+        users='Studies with measures = ["objects"].',
+    ),
+)
