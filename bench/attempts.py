@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from bench import locks, plan
 from bench.job import Event, Job
-from bench.specs import FINAL, Cell, Failure, Record, Status
+from bench.records import FINAL, Failure, Record, Status
+from bench.specs import Cell
 from bench.store import sweep, write_bytes
 from bench.workers import Died
 

@@ -36,7 +36,8 @@ from bench.errors import DataError, DiskFull
 from bench.fit import resize
 from bench.job import Emit, Event, Job
 from bench.prepare import Prepared, reopen
-from bench.specs import Cell, Efficiency, Execution, Failure, Recipe, Record, Split, Status, Study, TrialStatus
+from bench.records import Efficiency, Execution, Failure, Record, Status, TrialStatus
+from bench.specs import Cell, Recipe, Split, Study
 from bench.store import raise_if_full, sha256, write_arrays, write_bytes, writing
 from bench.trainer import Trainer, build
 
@@ -290,7 +291,7 @@ def _keep(state: _Bench, fitted: train.Fit) -> None:
     folder = state.job.store.cell(state.cell)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_fit(folder / "weights.safetensors", fitted)
+    checkpoint.save_weights(folder / "weights.safetensors", fitted)
     state.record = replace(state.record, weights_hash=sha256(folder / "weights.safetensors"))
     text = io.StringIO()
     table = csv.DictWriter(text, ["epoch", "loss", "value", "seconds"])

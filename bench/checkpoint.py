@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from bench.specs import Epoch, TrialStatus
+from bench.records import Epoch, TrialStatus
 from bench.store import writing_file
 from bench.train import Fit, Training
 
@@ -64,6 +64,11 @@ def save_fit(path: Path, fitted: Fit, key: str = "") -> None:
     """A finished training: the weights of its best epoch, and its curve in the header."""
     about = {name: getattr(fitted, name) for name in ("value", "best_epoch", "status", "images_s")}
     _write(path, fitted.state, {"key": key, "history": [asdict(epoch) for epoch in fitted.history], **about})
+
+
+def save_weights(path: Path, fitted: Fit) -> None:
+    """The weights of a finished training alone: the same training gives the same file, whatever the time it took."""
+    _write(path, fitted.state, {"value": fitted.value, "best_epoch": fitted.best_epoch})
 
 
 def load_fit(path: Path, key: str = "") -> Fit | None:

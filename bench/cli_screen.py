@@ -20,7 +20,7 @@ from rich.table import Table
 from bench import doubts, tables
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
-from bench.specs import Status
+from bench.records import Status
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -18,8 +18,9 @@ from bench import leaderboard, metrics, plan, statistics
 from bench.errors import StudyError
 from bench.leaderboard import Row, Standing
 from bench.metrics import Counts, Metric, Profile
+from bench.records import Record
 from bench.selection import Side
-from bench.specs import ClassSpec, Record
+from bench.specs import ClassSpec
 
 SCHEMA = 1
 """Version of what `as_json` gives."""

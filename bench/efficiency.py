@@ -7,7 +7,8 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.leaderboard import Board, Standing
-from bench.specs import Efficiency, Execution, Record, Study
+from bench.records import Efficiency, Execution, Record
+from bench.specs import Study
 
 
 class Price(NamedTuple):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from bench.errors import BenchError
 from bench.progress import Account, reached
-from bench.specs import Cell, Record
+from bench.records import Record
+from bench.specs import Cell
 
 if TYPE_CHECKING:
     from bench.estimate import Cost

@@ -27,7 +27,8 @@ from bench.data import normalise
 from bench.device import computes_in_bf16, out_of_memory, synchronise
 from bench.forward import Forward
 from bench.losses import Loss
-from bench.specs import Execution, Recipe
+from bench.records import Execution
+from bench.specs import Recipe
 from bench.store import sweep, write_bytes
 
 Result = TypeVar("Result")

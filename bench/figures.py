@@ -10,7 +10,8 @@ from bench import names, svg
 from bench.errors import NameUnknown
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
-from bench.specs import Option, Status, TrialStatus
+from bench.records import Status, TrialStatus
+from bench.specs import Option
 from bench.svg import INK, drawn
 
 if TYPE_CHECKING:

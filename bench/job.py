@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.specs import Cell, Epoch, Place, Record, Study
+from bench.records import Epoch, Record
+from bench.specs import Cell, Place, Study
 from bench.store import Store
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bench import metrics, plan, statistics
 from bench.metrics import Counts, Metric, Profile, Values
-from bench.specs import Cell, Record, Status, Study
+from bench.records import Record, Status
+from bench.specs import Cell, Study
 from bench.statistics import Difference, Interval, Sample
 from bench.store import Store
 

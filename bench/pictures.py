@@ -13,7 +13,8 @@ import numpy as np
 
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Metric, source
-from bench.specs import IGNORE, ClassSpec, Status
+from bench.records import Status
+from bench.specs import IGNORE, ClassSpec
 from bench.store import Store, read_arrays
 
 if TYPE_CHECKING:

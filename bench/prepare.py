@@ -22,7 +22,8 @@ import numpy as np
 from bench import archive, catalog, decode, derived, duplicates, names, plan, pool
 from bench.decode import Entry
 from bench.errors import DataError
-from bench.specs import ClassSpec, DataCard, DatasetSpec, Recipe, Sample, Split
+from bench.records import DataCard
+from bench.specs import ClassSpec, DatasetSpec, Recipe, Sample, Split
 from bench.split import RATIOS, SPLIT_VERSION, assign
 from bench.store import ROOM, check_room, escape, write_bytes, writing
 

@@ -16,7 +16,8 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from bench import plan
-from bench.specs import FINAL, Cell, Epoch, Record, Study
+from bench.records import FINAL, Epoch, Record
+from bench.specs import Cell, Study
 
 if TYPE_CHECKING:
     from bench.job import Event

@@ -24,7 +24,8 @@ from bench.errors import DataError, StudyError
 from bench.job import Event, Job
 from bench.prepare import Prepared, Progress, open_prepared
 from bench.presets import preset
-from bench.specs import FINAL, Cell, Place, Record, Status, Study
+from bench.records import FINAL, Record, Status
+from bench.specs import Cell, Place, Study
 from bench.split import SPLIT_VERSION
 from bench.store import Store, check_room, write_bytes
 

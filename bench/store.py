@@ -36,7 +36,8 @@ import numpy as np
 from bench import plan
 from bench.errors import DiskFull, StoreError
 from bench.metrics import Counts
-from bench.specs import SCHEMA, Cell, Record
+from bench.records import Record
+from bench.specs import SCHEMA, Cell
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 ROOM = 64 * 2**20

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
-from bench.specs import Status
+from bench.records import Status
 
 
 def as_json(table: Sequence[Row], tables: Sequence[Board], profile: Profile) -> str:

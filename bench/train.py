@@ -17,7 +17,8 @@ from bench.data import Pairs, ordered, shuffled
 from bench.forward import Forward
 from bench.losses import Loss
 from bench.presets import preset
-from bench.specs import Budget, Epoch, Recipe, TrialStatus
+from bench.records import Epoch, TrialStatus
+from bench.specs import Budget, Recipe
 
 Watch = Callable[[Epoch, float | None], bool]
 """Told about each epoch and the throughput of its training [images/s]; answers whether to stop."""

@@ -17,7 +17,8 @@ from bench.execution import Memory, Timer, fitting
 from bench.forward import Forward
 from bench.job import Emit, Event, Job
 from bench.losses import Loss
-from bench.specs import Cell, Epoch, Execution, Recipe, Trial, TrialStatus
+from bench.records import Epoch, Execution, Trial, TrialStatus
+from bench.specs import Cell, Recipe
 from bench.store import write_bytes
 
 

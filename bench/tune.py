@@ -22,7 +22,8 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from bench.specs import Epoch, Trial, TrialStatus, Tuning
+from bench.records import Epoch, Trial, TrialStatus
+from bench.specs import Tuning
 from bench.store import write_bytes
 
 ANCHORS = 5

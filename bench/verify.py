@@ -21,7 +21,8 @@ from bench import study as studies
 from bench.errors import BenchError, DataError, StoreError, StudyError
 from bench.metrics import Counts
 from bench.prepare import reopen
-from bench.specs import Cell, Record, Status, Study
+from bench.records import Record, Status
+from bench.specs import Cell, Study
 from bench.split import SPLIT_VERSION
 from bench.store import Store, read_arrays, read_record, seal, sha256
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.specs import Record, Status
+from bench.records import Record, Status
 from bench.store import read_record
 
 ROOT = Path(__file__).resolve().parents[1]

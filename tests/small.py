@@ -10,7 +10,8 @@ from torch import nn
 from bench import run
 from bench.forward import Forward
 from bench.job import Event, Job
-from bench.specs import Budget, Execution, Place, Recipe, Record, Study, Tuning
+from bench.records import Execution, Record
+from bench.specs import Budget, Place, Recipe, Study, Tuning
 from bench.store import records
 
 SMEAR = "smear[size=64,test=4,train=6,val=3]"

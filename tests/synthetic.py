@@ -8,20 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bench import plan, study
-from bench.specs import (
-    Cell,
-    ClassSpec,
-    DataCard,
-    Efficiency,
-    Epoch,
-    Execution,
-    Failure,
-    Record,
-    Status,
-    Study,
-    Trial,
-    TrialStatus,
-)
+from bench.records import DataCard, Efficiency, Epoch, Execution, Failure, Record, Status, Trial, TrialStatus
+from bench.specs import Cell, ClassSpec, Study
 from bench.store import Store, write_arrays, write_bytes
 
 SCRIPT = "<script>alert(1)</script>"

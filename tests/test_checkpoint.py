@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from bench import checkpoint, losses, train
-from bench.specs import Budget, Epoch, Recipe, TrialStatus
+from bench.records import Epoch, TrialStatus
+from bench.specs import Budget, Recipe
 from tests.small import plain
 from tests.test_train import pairs
 

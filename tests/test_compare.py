@@ -16,7 +16,8 @@ from bench.compare import Comparison, Pair, Verdict
 from bench.errors import NameUnknown, StudyError
 from bench.leaderboard import label
 from bench.metrics import Counts
-from bench.specs import Cell, Efficiency, Recipe, Status, Study
+from bench.records import Efficiency, Status
+from bench.specs import Cell, Recipe, Study
 from bench.store import Store, write_bytes
 from tests import synthetic
 from tests.commands import call

@@ -15,7 +15,8 @@ from bench.data import Streamed, ordered, resident, shuffled
 from bench.execution import Timer
 from bench.forward import Forward
 from bench.presets import PRESETS
-from bench.specs import Execution, Recipe, Status
+from bench.records import Execution, Status
+from bench.specs import Recipe
 from tests import small
 
 pytestmark = [

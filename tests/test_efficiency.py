@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import efficiency, leaderboard, metrics, report
-from bench.specs import Budget, Efficiency, Execution, Recipe, Record
+from bench.records import Efficiency, Execution, Record
+from bench.specs import Budget, Recipe
 from bench.store import Store, records
 from tests import synthetic
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bench import run, train
-from bench.specs import Execution, Place, Recipe, Status, TrialStatus, Tuning
+from bench.records import Execution, Status, TrialStatus
+from bench.specs import Place, Recipe, Tuning
 from bench.store import Store
 from tests import small
 

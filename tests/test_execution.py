@@ -12,7 +12,8 @@ from torch import nn
 
 from bench import execution, losses
 from bench.execution import Memory, Timer
-from bench.specs import Execution, Recipe
+from bench.records import Execution
+from bench.specs import Recipe
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(size=(16, 16), batch=4)

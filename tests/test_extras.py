@@ -14,8 +14,9 @@ import pytest
 from bench import cli, cli_dashboard, extras, run, tune
 from bench.errors import StudyError
 from bench.job import Event
+from bench.records import Epoch
 from bench.scalars import Scalars
-from bench.specs import Cell, Epoch
+from bench.specs import Cell
 from bench.store import Store
 from tests import small
 

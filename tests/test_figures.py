@@ -9,7 +9,7 @@ import pytest
 from bench import figures, leaderboard, metrics, pictures, study
 from bench.figures import Bar, Curve, Heatmap, Sweep, Tried
 from bench.leaderboard import Board
-from bench.specs import TrialStatus
+from bench.records import TrialStatus
 from bench.store import Store
 from tests import synthetic
 

@@ -21,7 +21,8 @@ from bench import locks, run, workers
 from bench import study as studies
 from bench.errors import StoreError
 from bench.job import Event
-from bench.specs import Cell, Place, Record, Status
+from bench.records import Record, Status
+from bench.specs import Cell, Place
 from bench.store import Store
 from tests import small
 

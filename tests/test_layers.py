@@ -19,7 +19,7 @@ NEEDS_TORCH = {
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
     {"specs", "errors", "quantities", "cli_rows"},
-    {"names"},
+    {"records", "names"},
     {"catalog", "datasets", "architectures"},
     {"rules", "boundary"},
     {"objects"},
@@ -45,7 +45,8 @@ LAYERS = [
     {"archive", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"comparisons", "tables", "doubts"},
     {"prepare", "figures", "svg", "pictures", "efficiency", "diagrams", "published"},
-    {"card", "data", "listing", "problems", "report", "export"},
+    {"card", "data", "listing", "problems", "sections", "export"},
+    {"report"},
     {"contact", "recompute", "selection"},
     {"compare", "verify"},
     {"device", "forward"},

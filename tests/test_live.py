@@ -14,7 +14,8 @@ from bench import cli_screen, events
 from bench.cli_live import Lines, Screen, View, view
 from bench.job import Event
 from bench.progress import Account
-from bench.specs import Cell, Epoch, Failure, Record, Status, Study, Trial, TrialStatus, Tuning
+from bench.records import Epoch, Failure, Record, Status, Trial, TrialStatus
+from bench.specs import Cell, Study, Tuning
 
 ONE = Cell(dataset="smear", architecture="unet[depth=3]", loss="ce")
 TWO = Cell(dataset="smear", architecture="fpn", loss="dice")

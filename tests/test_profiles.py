@@ -351,6 +351,7 @@ def test_every_profile_of_the_issue_is_there_and_says_where_it_is_from() -> None
         "default", "mmseg", "mmseg_fg", "paddleseg", "nnunet", "smp_micro", "smp_macro", "smp_macro_imagewise",
         "tm_meaniou", "tm_dice_global", "tm_dice_samplewise", "medsegbench", "ubench_binary", "wang_image", "wang_class",
         "metrics_reloaded", "image_binary", "seed0_hard", "seed1_hard", "seed3_hard", "seeds_soft",
+        "rates", "boundary", "objects",
     }  # fmt: skip
 
     assert wanted == set(PROFILES)

@@ -9,7 +9,8 @@ import pytest
 from bench import plan
 from bench.job import Event
 from bench.progress import Account
-from bench.specs import Budget, Cell, Epoch, Record, Status, Study, Tuning
+from bench.records import Epoch, Record, Status
+from bench.specs import Budget, Cell, Study, Tuning
 
 ONE = Cell(dataset="smear", architecture="unet", loss="ce")
 TWO = Cell(dataset="smear", architecture="fpn", loss="ce")

@@ -16,7 +16,8 @@ from bench import leaderboard, metrics, published, report, study
 from bench.errors import DataError
 from bench.leaderboard import Board
 from bench.published import COLUMNS, Beside, Published
-from bench.specs import Cell, DataCard
+from bench.records import DataCard
+from bench.specs import Cell
 from bench.store import Store, write_bytes
 from tests import synthetic
 from tests.commands import call

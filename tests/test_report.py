@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, metrics, quantities, report, study
+from bench import leaderboard, metrics, quantities, report, sections, study
 from bench.errors import NameUnknown, StoreError, StudyError
 from bench.leaderboard import Board
 from bench.store import Store
@@ -128,14 +128,14 @@ def test_the_first_sentence_names_the_leader_its_ties_and_the_baselines(folder: 
         f"On Smear {synthetic.SCRIPT}, unet[encoder=resnet18] · ce (mDice {value:.3f}) leads; one other cannot be told "
         "apart from it; every scored network beats every baseline; three networks have no score."
     )
-    assert expected == report.answer(first, PROFILE)
+    assert expected == sections.answer(first, PROFILE)
 
 
 def test_the_first_sentence_says_so_when_no_network_beats_a_baseline(tmp_path: Path) -> None:
     folder = synthetic.write(tmp_path)
     synthetic.scored(Store(folder), synthetic.cell("otsu", None), skill=0.99)
 
-    sentence = report.answer(board(folder), PROFILE)
+    sentence = sections.answer(board(folder), PROFILE)
 
     assert "no network beats the baseline otsu (mDice 0.99" in sentence
     assert "the best network is unet[encoder=resnet18] · ce (0.9" in sentence
@@ -147,11 +147,11 @@ def test_the_first_sentence_says_so_when_nothing_is_scored(tmp_path: Path) -> No
 
     report.write(folder)
 
-    assert report.answer(board(folder), PROFILE) == "On smear, no network has a score yet."
+    assert sections.answer(board(folder), PROFILE) == "On smear, no network has a score yet."
 
 
 def test_lines_share_ranks_mark_the_best_and_keep_troubles(folder: Path) -> None:
-    lines = report.lines(board(folder), PROFILE)
+    lines = sections.lines(board(folder), PROFILE)
 
     assert [line.rank for line in lines] == ["1=", "1=", "3", "4", "–", "–", "–"]
     assert [line.follows for line in lines] == [False, True, False, False, False, False, False]
@@ -170,14 +170,14 @@ def test_fresh_seeds_replace_the_selected_run(tmp_path: Path) -> None:
 
     text = report.write(folder).read_text(encoding="utf-8")
 
-    only = next(line for line in report.lines(board(folder), PROFILE) if line.standing.done)
+    only = next(line for line in sections.lines(board(folder), PROFILE) if line.standing.done)
     assert (only.standing.architecture, only.standing.done, only.standing.of) == (synthetic.WEAK, 2, 2)
     assert only.standing.spread is not None
     assert "This run was chosen" not in text
 
 
 def test_the_class_table_leaves_the_undefined_undefined(folder: Path) -> None:
-    table = report.class_table(board(folder))
+    table = sections.class_table(board(folder))
 
     assert table is not None
     assert all(values[-1] == (None, None) for _, values in table.rows)
@@ -212,7 +212,7 @@ def test_pixel_accuracy_stands_beside_the_share_of_the_background_in_every_profi
 
     text = report.write(copy, "image_binary").read_text(encoding="utf-8")
 
-    share = report.lines(board(copy, "image_binary"), metrics.profile("image_binary"))[0].background_share
+    share = sections.lines(board(copy, "image_binary"), metrics.profile("image_binary"))[0].background_share
     assert "background share" in text
     assert f">{share:.3f}<" in text
 

@@ -14,7 +14,8 @@ import torch
 from bench import run
 from bench import study as studies
 from bench.errors import DataError, StudyError
-from bench.specs import Budget, Execution, Place, Recipe, Record, Status, Tuning
+from bench.records import Execution, Record, Status
+from bench.specs import Budget, Place, Recipe, Tuning
 from bench.split import SPLIT_VERSION
 from bench.store import Store
 from tests import small

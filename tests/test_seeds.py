@@ -9,7 +9,8 @@ import pytest
 
 from bench import leaderboard, metrics, statistics
 from bench.leaderboard import Row
-from bench.specs import Budget, Cell, Place, Record, Tuning
+from bench.records import Record
+from bench.specs import Budget, Cell, Place, Tuning
 from bench.store import Store
 from bench.trainer import seed_of
 from tests import small

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import boundary, explain, leaderboard, metrics, objects, prepare, report, shapes
-from bench.specs import Status
+from bench import boundary, explain, leaderboard, metrics, objects, prepare, report, sections, shapes
+from bench.records import Status
 from bench.store import Store
 from tests import small
 
@@ -106,7 +106,7 @@ def test_the_lowest_is_the_best_where_lower_is_better(tmp_path: Path):
         store.write(replace(record, measures_hash=store.write_measures(record.cell, ids, taken)))
     profile = metrics.profile("boundary")
     [board] = leaderboard.boards(leaderboard.rows(study, store, profile), profile)
-    best = {line.standing.architecture for line in report.lines(board, profile) if "hd95_px" in line.best}
+    best = {line.standing.architecture for line in sections.lines(board, profile) if "hd95_px" in line.best}
 
     assert synthetic.WEAK not in best
     assert best

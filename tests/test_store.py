@@ -17,18 +17,8 @@ from hypothesis import strategies as st
 
 from bench import store
 from bench.errors import DiskFull, StoreError
-from bench.specs import (
-    SCHEMA,
-    Cell,
-    ClassSpec,
-    DataCard,
-    Epoch,
-    Failure,
-    Record,
-    Status,
-    Trial,
-    TrialStatus,
-)
+from bench.records import DataCard, Epoch, Failure, Record, Status, Trial, TrialStatus
+from bench.specs import SCHEMA, Cell, ClassSpec
 from bench.store import Store
 
 CELL = Cell(dataset="smear[train=4]", architecture="unet[encoder=resnet18]", loss="0.5*dice+ce", fold=2, seed=1)

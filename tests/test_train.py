@@ -7,7 +7,8 @@ from torch import nn
 
 from bench import losses, train
 from bench.data import resident
-from bench.specs import Budget, Epoch, Recipe, TrialStatus
+from bench.records import Epoch, TrialStatus
+from bench.specs import Budget, Recipe
 from tests.small import plain
 
 

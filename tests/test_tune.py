@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import train, tune
-from bench.specs import Epoch, Recipe, Trial, TrialStatus, Tuning
+from bench.records import Epoch, Trial, TrialStatus
+from bench.specs import Recipe, Tuning
 from bench.tune import Candidate
 from tests import small
 

@@ -16,7 +16,8 @@ import pytest
 from bench import figures, plan, recompute, report, study, verify
 from bench.errors import StudyError
 from bench.prepare import prepare
-from bench.specs import Cell, Status
+from bench.records import Status
+from bench.specs import Cell
 from bench.split import SPLIT_VERSION
 from bench.store import Store, records, seal, sha256, write_arrays, write_bytes
 from tests import synthetic

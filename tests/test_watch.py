@@ -11,7 +11,8 @@ import filelock
 import pytest
 
 from bench import cli_status, run, tune, watch
-from bench.specs import Cell, Epoch, Status, TrialStatus, Tuning
+from bench.records import Epoch, Status, TrialStatus
+from bench.specs import Cell, Tuning
 from bench.store import Store
 from tests import small
 

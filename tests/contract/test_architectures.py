@@ -9,7 +9,8 @@ import torch
 
 from bench import catalog, losses
 from bench.forward import Forward
-from bench.specs import Execution, Option
+from bench.records import Execution
+from bench.specs import Option
 from bench.train import weights
 from tests.small import plain
 

@@ -22,7 +22,8 @@ from bench.catalog import architecture
 from bench.data import Resident, resident
 from bench.forward import Forward
 from bench.prepare import prepare
-from bench.specs import Budget, Cell, Execution, Recipe
+from bench.records import Execution
+from bench.specs import Budget, Cell, Recipe
 from bench.trainer import build, seed_of
 
 CURVES = Path(__file__).with_name("curves.json")

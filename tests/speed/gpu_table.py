@@ -22,7 +22,8 @@ from bench import catalog, execution, losses, train
 from bench.data import Resident, normalise, resident
 from bench.device import environment
 from bench.forward import Forward
-from bench.specs import Budget, Execution, Recipe
+from bench.records import Execution
+from bench.specs import Budget, Recipe
 from tests.speed import peers
 from tests.speed.photographs import files
 

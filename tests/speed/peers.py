@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from bench import catalog, losses, train
 from bench.data import MEAN, STD, Resident, normalise
 from bench.forward import Forward
-from bench.specs import Execution, Recipe
+from bench.records import Execution
+from bench.specs import Recipe
 
 Pair = tuple[Path, Path]
 

@@ -18,7 +18,8 @@ from bench.data import Resident, resident
 from bench.device import computes_in_bf16
 from bench.execution import Timer
 from bench.forward import Forward
-from bench.specs import Budget, Epoch, Recipe
+from bench.records import Epoch
+from bench.specs import Budget, Recipe
 from tests.speed import peers
 from tests.speed.photographs import files
 

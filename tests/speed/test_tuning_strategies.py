@@ -15,7 +15,8 @@ import optuna
 import pytest
 
 from bench import tune
-from bench.specs import Epoch, Trial, TrialStatus, Tuning
+from bench.records import Epoch, Trial, TrialStatus
+from bench.specs import Tuning
 from tests.speed.curves import BUDGET, RATES, SEEDS, Curves, read
 
 DENSE = len(RATES) * BUDGET.epochs  # epochs of the dense grid
