@@ -219,7 +219,7 @@ class Study:
     datasets: tuple[str, ...] = ("smear",)
     architectures: tuple[str, ...] = ("unet",)
     losses: tuple[str, ...] = ("dice+ce",)
-    baselines: tuple[str, ...] = ("all_background", "majority_class", "otsu", "pixel_colour")
+    baselines: tuple[str, ...] = ("all_background", "majority_class", "mean_shape", "otsu", "pixel_colour")
     measures: tuple[Measures, ...] = ()
     seeds: int = 0
     folds: int = 1
