@@ -109,7 +109,7 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path):
         "from pathlib import Path\n"
         "from bench import checkpoint, train\n"
         "from bench.errors import DiskFull\n"
-        "from bench.specs import TrialStatus\n"
+        "from bench.records import TrialStatus\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "fitted = train.Fit(state={'w': torch.zeros(10_000)}, value=0.0, best_epoch=1, history=(), images_s=None,\n"
         "                   status=TrialStatus.COMPLETE)\n"
