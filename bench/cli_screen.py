@@ -63,7 +63,7 @@ def boards(shown: Sequence[Board], profile: Profile) -> Iterator[Table]:
     """The leaderboard of every data set, best first."""
     for board in shown:
         table = Table(
-            title=f"{escape(board.title)}: {escape(profile.title.lower())}",
+            title=f"{escape(board.title)}: {escape(profile.title)}",
             caption=escape(_caption(board, profile)),
             title_justify="left",
             caption_justify="left",
@@ -132,7 +132,7 @@ def _caption(board: Board, profile: Profile) -> str:
             "Each network is the tuned run itself, one seed: intervals and ties exclude seed noise. Use --seeds 3."
         )
     lines += [f"⚠ {name}: {reason}." for name, reason in doubts.easy_sentences(board, profile).items()]
-    lines += filter(None, [doubts.disagreement(board, profile)])
+    lines += filter(None, [doubts.unmeasured(board, profile), doubts.disagreement(board, profile)])
     return "\n".join(lines)
 
 

@@ -203,8 +203,14 @@ def _pair(a: str, b: str, one: Standing, other: Standing, profile: Profile, marg
         return Pair(a=a, b=b, verdict=Verdict.REFUSED, reason=reason, costs=costs)
     runs = _runs(rows[0]), _runs(rows[1])
     metric = profile.metrics[profile.primary]
-    primary = _difference(metric, *(list(leaderboard.runs(side, metric).values()) for side in (one, other)))
-    same = len(runs[0]) == len(runs[1]) and all(np.array_equal(*both) for both in zip(*runs, strict=True))
+    taken = [list(leaderboard.runs(side, metric).values()) for side in (one, other)]
+    primary = _difference(metric, *taken)
+    if primary.difference is None:
+        why = "was not measured" if metric.measure and not all(taken) else "is undefined"
+        return Pair(a=a, b=b, verdict=Verdict.REFUSED, reason=f"{profile.primary} {why} in A or B", costs=costs)
+    same = len(taken[0]) == len(taken[1]) and all(
+        np.array_equal(*both, equal_nan=both[0].dtype.kind == "f") for both in zip(*taken, strict=True)
+    )
     return Pair(
         a=a,
         b=b,

@@ -36,7 +36,7 @@ class Precision(NamedTuple):
 
     Attributes:
         images: Test images; `seeds` are the fewest behind a network.
-        coverage: How often an interval from so much holds the truth, as measured [percent].
+        coverage: How often an interval from so much holds the truth, as measured [percent]; None where it was not.
         excludes_seeds: True when a network is a single run, so that its ties and intervals exclude seed noise.
         detectable: The difference that two networks compared alone would show in 80% of such studies; None without
             two networks. `corrected` is the same under Holm's strictest level.
@@ -49,7 +49,7 @@ class Precision(NamedTuple):
 
     images: int
     seeds: int
-    coverage: int
+    coverage: int | None
     excludes_seeds: bool
     detectable: float | None
     corrected: float | None
@@ -112,7 +112,8 @@ def precision(board: Board, profile: Profile) -> Precision | None:
     runs = [len(s.runs) for at, s in zip(ranked, samples, strict=True) if s is not None and at in networks]
     seeds = min(runs, default=1)
     usual = _usual([one for pair, one in board.pairs.items() if networks.issuperset(pair)])
-    first, second = (board.standings[at] if at is not None else None for at in [*ranked, None, None][:2])
+    best = [at for at in ranked if at in networks]  # a baseline has no seeds
+    first, second = (board.standings[at] if at is not None else None for at in [*best, None, None][:2])
     top = [one.samples.get(profile.primary) for one in (first, second) if one is not None]
     images = min(sample.images for sample in known)
     return Precision(
@@ -223,7 +224,7 @@ def sentence(table: Across) -> str:
 def as_dict(boards: Sequence[Board], profile: Profile, table: Across | None) -> dict[str, Any]:
     """Everything of the two functions above, for statistics.json."""
     return {
-        "profile": profile.title,
+        "profile": profile.id,
         "primary": profile.primary,
         "datasets": [_board(board, profile) for board in boards],
         "across": None if table is None else _across(table),

@@ -11,6 +11,7 @@ from bench.leaderboard import Board, Row, label
 from bench.measures import MEASURES
 from bench.profiles import PROFILES, SHARE
 from bench.rules import Counts, Metric, Profile, constant
+from bench.shapes import GROUPS
 
 EASY = 0.6
 """A constant predictor above this makes a metric worth a warning."""
@@ -92,6 +93,15 @@ def sentence(flips: Sequence[Flip]) -> str:
         groups.setdefault(flip.first, []).append(flip.profile.name)
     parts = [f"{first} under {', '.join(profiles)}" for first, profiles in groups.items()]
     return f"Other definitions put another network first: {'; '.join(parts)}." if parts else ""
+
+
+def unmeasured(board: Board, profile: Profile) -> str:
+    """Why no row has a value, where that is for want of measuring; else nothing."""
+    metric = profile.metrics[profile.primary]
+    if metric.measure is None or any(one.values.get(profile.primary) is not None for one in board.standings):
+        return ""
+    option = f" Run with --measures {profile.name} into another results folder." if profile.name in GROUPS else ""
+    return f"{profile.primary} was not measured in these cells, or is undefined in all.{option}"
 
 
 def disagreement(board: Board, profile: Profile) -> str:

@@ -40,6 +40,7 @@ class Row:
         intervals: Its 95% interval over the test images; None where it cannot be had.
         measures: What was stored beside the counts, in the order of `ids`; only where the profile uses some.
         drawn: Its values on resampled images, float64 (B,).
+        amounts: The values that are no shares in [0, 1], but counts or distances.
     """
 
     cell: Cell
@@ -50,6 +51,7 @@ class Row:
     counts: Counts | None = None
     measures: Measures = field(default_factory=dict[str, Values])
     drawn: Mapping[str, Values] = field(default_factory=dict[str, Values])
+    amounts: frozenset[str] = frozenset()
 
     @property
     def intervals(self) -> dict[str, Interval | None]:
@@ -121,11 +123,18 @@ def rows(study: Study, store: Store, profile: Profile) -> list[Row]:
 
 def boards(table: Sequence[Row], profile: Profile) -> list[Board]:
     """The leaderboard of every data set, in the order of the study."""
+    own: dict[str, list[Row]] = {}
+    for row in table:
+        own.setdefault(row.cell.dataset, []).append(row)
+    titles = {
+        dataset: next((row.record.data.title for row in rows if row.record and row.record.data), dataset)
+        for dataset, rows in own.items()
+    }
+    same = {title for title in titles.values() if list(titles.values()).count(title) > 1}
     result = []
-    for dataset in dict.fromkeys(row.cell.dataset for row in table):
-        own = [row for row in table if row.cell.dataset == dataset]
-        title = next((row.record.data.title for row in own if row.record and row.record.data), dataset)
-        standings, pairs = _standings(own, profile)
+    for dataset, rows in own.items():
+        title = f"{titles[dataset]} ({dataset})" if titles[dataset] in same else titles[dataset]
+        standings, pairs = _standings(rows, profile)
         result.append(Board(dataset=dataset, title=title, standings=standings, pairs=pairs))
     return result
 
@@ -154,6 +163,7 @@ def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
     ids, counts = store.counts(cell)
     order = np.argsort(np.array(ids))
     counts, measures = counts[order], _measures(record, store, profile)
+    amounts = frozenset(name for name, metric in profile.metrics.items() if metric.better != "higher")
     classes = [spec.name for spec in record.data.classes]
     return Row(
         cell=cell,
@@ -164,6 +174,7 @@ def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
         counts=counts,
         measures=measures,
         drawn=_drawn(counts, measures, classes, profile),
+        amounts=amounts,
     )
 
 
@@ -200,7 +211,7 @@ def _sample(runs: Sequence[Row], name: str) -> Sample | None:
     if not values or len(values) < len(runs):
         return None
     drawn = np.mean([run.drawn[name] for run in runs], axis=0)
-    return Sample(runs=np.array(values), drawn=drawn, images=len(runs[0].ids))
+    return Sample(runs=np.array(values), drawn=drawn, images=len(runs[0].ids), share=name not in runs[0].amounts)
 
 
 def _standings(own: Sequence[Row], profile: Profile) -> tuple[tuple[Standing, ...], dict[tuple[int, int], Difference]]:

@@ -45,6 +45,7 @@ def profile(name: str) -> Profile:
     stem, options = names.parse(name)
     if stem == "custom":
         return custom(options)
+    name = name.partition("@")[0]  # as files name it, with the version of its library
     if name not in PROFILES:
         raise unknown("metric profile", name, [*PROFILES, "custom"], "bench list metrics")
     return PROFILES[name]

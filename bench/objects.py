@@ -287,7 +287,7 @@ def _centred(objects: Labels) -> Iterator[tuple[tuple[slice, ...], Values, NDArr
     radii, areas = (np.array([way(part) for part in parts]) for way, parts in ((np.max, depths), (np.sum, insides)))
     apart = max(1, round(APART * _weighted_median(radii, areas)))
     for window, depth in zip(windows, depths, strict=True):
-        if max(depth.shape) <= apart:  # too small for two
+        if depth.max() <= 1 or max(depth.shape) <= apart:  # too thin, or too small, for two
             centres = np.argwhere(depth == depth.max())[:1]
         else:  # padded, or a rectangle of one depth would have no peak
             centres = peak_local_max(np.pad(depth, 1), min_distance=apart, threshold_abs=0, exclude_border=False) - 1

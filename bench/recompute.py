@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import functools
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import metrics, report
+from bench.comparisons import Missing
 from bench.errors import BenchError
 from bench.report import Content
 from bench.specs import Cell
@@ -26,6 +28,8 @@ Table = dict[str, dict[str, object]]
 
 def profile_of(root: Path) -> str:
     """The profile that a leaderboard was written under: by what it names, by its columns, by its numbers."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, BenchError):
+        return metrics.profile(json.loads((root / "leaderboard.json").read_bytes())[0]["profile"]).name
     path = root / "leaderboard.csv"
     text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
     columns = next(csv.reader(io.StringIO(text)), [])[len(HEAD) :]
@@ -36,6 +40,13 @@ def profile_of(root: Path) -> str:
         if report.texts(report.collect(root, name))["leaderboard.csv"] == text:
             return name
     return names[0] if names else "default"
+
+
+def missing_of(root: Path) -> Missing:
+    """How the ranks across data sets were made for networks without a score."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        return Missing(json.loads((root / "statistics.json").read_bytes())["across"]["missing"])
+    return Missing.COMMON
 
 
 def differences(content: Content, rotten: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -111,7 +122,7 @@ def _pieces(text: str, wanted: str, parts: Callable[[str], list[str]]) -> list[s
 
 
 class _Page(HTMLParser):
-    """The texts and numbers of a page with the section they stand in; nothing of drawings, pictures and scripts."""
+    """The texts, scripts and numbers of a page with the section they stand in; nothing of drawings and pictures."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -121,7 +132,7 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep what a column is sorted by and how long a bar is."""
-        self.skipped += tag in ("svg", "style", "script")
+        self.skipped += tag in ("svg", "style")
         values = dict(attrs)
         if tag == "h2":
             self.section = values.get("id") or self.section
@@ -131,7 +142,7 @@ class _Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         """Leave what was skipped."""
-        self.skipped -= tag in ("svg", "style", "script")
+        self.skipped -= tag in ("svg", "style")
 
     def handle_data(self, data: str) -> None:
         """Keep a text, whatever the space around it."""

@@ -63,6 +63,7 @@ class Section(NamedTuple):
     Attributes:
         easy: Metrics that a constant predictor satisfies, with the reason.
         disagreement: Which profiles put another network first; empty where all agree.
+        unmeasured: Why no row has a value, where that is for want of measuring; else empty.
     """
 
     board: Board
@@ -76,6 +77,7 @@ class Section(NamedTuple):
     gallery: Gallery | None
     easy: Mapping[str, str]
     disagreement: str
+    unmeasured: str
     published: tuple[Beside, ...]
 
 
@@ -102,6 +104,7 @@ def section(board: Board, profile: Profile, store: Store) -> Section:
         gallery=pictures.gallery(board, store, profile.metrics[profile.primary]),
         easy=doubts.easy_sentences(board, profile),
         disagreement=doubts.disagreement(board, profile),
+        unmeasured=doubts.unmeasured(board, profile),
         published=tuple(published.beside(board, profile, published.load())),
     )
 
@@ -127,7 +130,9 @@ def answer(board: Board, profile: Profile) -> str:
     leader = networks[0]
     if baseline is not None and leader.rank >= baseline.rank:  # ty: ignore[unsupported-operator]
         parts = [f"no network beats the baseline {show(baseline, metric)}", f"the best network is {show(leader)}"]
-        parts += ["the two cannot be told apart"] * (leader.rank == baseline.rank)
+        if leader.rank == baseline.rank:
+            ahead = (leader.values[profile.primary] or 0.0) > (baseline.values[profile.primary] or 0.0)
+            parts += [f"{'it is ahead, but ' * ahead}the two cannot be told apart"]
     else:
         parts = [
             f"{show(leader, metric)} leads",

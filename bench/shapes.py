@@ -12,12 +12,18 @@ from bench.rules import Metric, Profile, Values, mean
 
 GROUPS = {"boundary": boundary.measure, "objects": objects.measure}
 """What `Study.measures` may name: one pass over an image that gives all measures of a group, float64 (C,) each."""
-SUMMARY = "Mean over images per class, where it is defined and finite, then over foreground classes."
+SUMMARY = (
+    "Mean over images per class, where it is defined, then over foreground classes; no number where one is infinite."
+)
 
 
 def classwise(values: NDArray) -> Values:
-    """The foreground's values (.., images, C - 1) of what is stored, (.., images, C); infinite is left out."""
-    return np.where(np.isfinite(values), values, np.nan)[..., 1:]
+    """The foreground's values (.., images, C - 1) of what is stored, (.., images, C); all NaN where one is infinite.
+
+    A mean without the infinite ones would reward a class for being missed altogether.
+    """
+    found = values[..., 1:]
+    return np.where(np.isinf(found).any(axis=(-2, -1), keepdims=True), np.nan, found)
 
 
 def summed_up(values: NDArray) -> Values:

@@ -41,11 +41,13 @@ class Sample:
         drawn: float64 (B,), its mean over the runs on resampled images; NaN where a resample leaves it undefined. Two
             samples of the same images are drawn alike, which makes their difference paired.
         images: How many there are.
+        share: Whether it lies in [0, 1]; else it is a count or a distance, at least 0.
     """
 
     runs: Values
     drawn: Values
     images: int
+    share: bool = True
 
     @property
     def value(self) -> float:
@@ -137,7 +139,9 @@ def interval(values: Values) -> Interval | None:
 
 
 def sure(one: Sample | None) -> Interval | None:
-    """The 95% interval of a number in [0, 1]: Student's t on the logit scale, so that it stays inside.
+    """The 95% interval of a number: Student's t, of a share on the logit scale, of a count or distance on a log scale.
+
+    So it stays where such numbers are.
 
     The variance is that of the resampled means plus that between the seeds; the degrees of freedom are Welch's. None
     for fewer than two images, and where fewer than half of the resamples are defined.
@@ -148,6 +152,8 @@ def sure(one: Sample | None) -> Interval | None:
         return None
     error, freedom = found
     value, half = one.value, _quantile(freedom) * error
+    if not one.share:
+        return (value * math.exp(-half / value), value * math.exp(half / value)) if value > 0 else (0.0, half)
     slope = value * (1 - value)
     if slope <= 0:
         return value - half, value + half
@@ -313,10 +319,13 @@ def seeds_needed(one: Sample, other: Sample) -> int | None:
     return high
 
 
-def covers(images: int, seeds: int) -> int:
-    """The measured coverage of an interval from so many images and seeds [percent], from the nearest case below."""
-    fitting = [(n, s) for n, s in COVERAGE if n <= max(images, 20) and s <= max(seeds, 1)]
-    return COVERAGE[max(fitting)]
+def covers(images: int, seeds: int) -> int | None:
+    """The measured coverage of an interval from so many images and seeds [percent], from the nearest case below.
+
+    None for two seeds, which were not simulated: one seed's figure is of these very weights, and says nothing of them.
+    """
+    fitting = [(n, s) for n, s in COVERAGE if n <= max(images, 20) and (s == 1) == (seeds < 2) and s <= max(seeds, 1)]
+    return COVERAGE[max(fitting)] if fitting else None
 
 
 @functools.lru_cache(maxsize=16)

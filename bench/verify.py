@@ -316,7 +316,7 @@ def _published(audit: _Audit, profile_name: str | None) -> None:
     if audit.unreadable:
         notes.append("Published numbers were not recomputed, since a record cannot be read.")
         return
-    content = report.collect(root, profile_name or recompute.profile_of(root))
+    content = report.collect(root, profile_name or recompute.profile_of(root), recompute.missing_of(root))
     audit.report.checked["numbers"] += sum(len(row.values) for row in content.rows)
     for name, what in recompute.differences(content, {cell.key for cell in audit.unsound}):
         audit.found(root / name, what, "bench report writes it anew from the records.")

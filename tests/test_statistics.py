@@ -309,3 +309,5 @@ def test_coverage_is_told_from_the_nearest_measured_case_below() -> None:
     assert statistics.COVERAGE[20, 3] == statistics.covers(49, 4)
     assert statistics.COVERAGE[20, 1] == statistics.covers(3, 0)
     assert statistics.COVERAGE[100, 5] == statistics.covers(1000, 9)
+    assert statistics.COVERAGE[100, 3] == statistics.covers(100, 4)
+    assert statistics.covers(100, 2) is None
