@@ -11,7 +11,7 @@ import io
 import sys
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -31,6 +31,7 @@ from bench.device import (
     reset_peak,
     resolve_device,
     room,
+    sharing,
 )
 from bench.errors import DataError, DiskFull
 from bench.fit import resize
@@ -40,6 +41,12 @@ from bench.records import Efficiency, Execution, Failure, Record, Status, TrialS
 from bench.specs import Cell, Recipe, Split, Study
 from bench.store import raise_if_full, sha256, write_arrays, write_bytes, writing
 from bench.trainer import Trainer, build
+
+LOST = {
+    TrialStatus.COLLAPSED: ("Collapsed", "It calls every validation pixel the same class."),
+    TrialStatus.DIVERGED: ("Diverged", "The loss became no number, or ran away; scored is the best epoch before that."),
+}
+"""Trainings that have a score and are failures all the same: what each is called, and what happened."""
 
 
 @dataclass(slots=True)
@@ -54,6 +61,7 @@ class _Bench:
     emit: Emit
     record: Record
     phase: str = "prepare"
+    tidy: Callable[[], None] = lambda: None  # removes what is not needed once the record is stored
 
     @contextmanager
     def timed(self, phase: str) -> Generator[None]:
@@ -110,6 +118,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     if log:
         write_bytes(job.store.cell(cell) / "log.txt", log.encode())
     job.store.write(record)
+    state.tidy()
     emit(Event(kind="finished", cell=cell, record=record))
     if record.error is not None and "CUDA error" in record.error.message:
         sys.exit("The CUDA context is broken; only a new process can go on.")
@@ -132,30 +141,34 @@ def _run_network(state: _Bench, expression: str) -> None:
     with state.timed("prepare"):
         images, masks, owners = state.prepared.resized(state.job.study.recipe)
         rows = {split: np.flatnonzero(np.isin(owners, group)).tolist() for split, group in state.positions.items()}
-        free = room(state.device, state.job.workers)
+        free = room(state.device, sharing(state.job.device, state.device, state.job.workers)) / 2
         pairs = {split: place(images, masks, rows[split], state.device, free) for split in ("train", "val")}
         trainer = _trainer(state, expression, pairs["train"], pairs["val"])
     with state.timed("measure"):
         steps = plan.steps(state.cell, state.job.study, len(rows["train"]))
-        trainer.execution = execution.choose(
-            trainer.timer(_widest(state.job.study), state.device), trainer.memory, steps
-        )
+        ahead = plan.seconds(state.cell, state.job.study)
+        timer = trainer.timer(_widest(state.job.study), state.device)
+        trainer.execution = execution.choose(timer, trainer.memory, steps, ahead)
+    reset_peak(state.device)  # what was timed beside it is not the memory of the network
     fitted = _trained(state, trainer)
-    state.record = replace(state.record, status=Status.DIVERGED, **_ran(state, trainer))
+    state.record = replace(state.record, status=Status.DIVERGED, **_ran(state, trainer.execution))
     if fitted is None or fitted.best_epoch == 0:
         return
     with state.timed("evaluate"):
         trainer.network.load_state_dict(fitted.state)
         execution.fitting(
-            trainer.execution, lambda way: _predict(state, trainer, way, images, rows["test"]), trainer.adapt
+            fitted.execution,
+            lambda way: _predict(state, trainer, way, images, rows["test"]),
+            lambda way: None,  # a shortage here, at native size, says nothing of training
         )
         efficiency = _efficiency(state, trainer, fitted)
-        state.record = replace(state.record, status=Status.OK, efficiency=efficiency, **_ran(state, trainer))
-        if fitted.status is TrialStatus.COLLAPSED:
-            error = Failure(phase="train", kind="Collapsed", message="It calls every validation pixel the same class.")
+        state.record = replace(state.record, status=Status.OK, efficiency=efficiency, **_ran(state, fitted.execution))
+        if fitted.status in LOST:
+            kind, message = LOST[fitted.status]
+            error = Failure(phase="train", kind=kind, message=message)
             state.record = replace(state.record, status=Status.DIVERGED, error=error)
         _keep(state, fitted)
-    trainer.tidy()
+    state.tidy = trainer.tidy
 
 
 def _trainer(state: _Bench, expression: str, train: Pairs, val: Pairs) -> Trainer:
@@ -199,10 +212,9 @@ def _trained(state: _Bench, trainer: Trainer) -> train.Fit | None:
     return fitted
 
 
-def _ran(state: _Bench, trainer: Trainer) -> dict[str, Any]:
+def _ran(state: _Bench, way: Execution) -> dict[str, Any]:
     """How the network was run, as the record tells it."""
-    adapted = trainer.execution.micro_batch < (state.record.batch or state.job.study.recipe.batch)
-    return {"execution": trainer.execution, "batch_adapted": adapted}
+    return {"execution": way, "batch_adapted": way.micro_batch < (state.record.batch or state.job.study.recipe.batch)}
 
 
 def _widest(study: Study) -> Recipe:
@@ -215,6 +227,8 @@ def _memory(state: _Bench) -> execution.Memory:
     recipe, job = _widest(state.job.study), state.job
     circumstances = {
         "architecture": state.cell.architecture,
+        "dataset": state.cell.dataset,
+        "workers": sharing(job.device, state.device, job.workers),
         "code": state.record.ingredients["code"],
         "classes": len(state.prepared.classes),
         "size": list(recipe.size),
@@ -228,7 +242,7 @@ def _memory(state: _Bench) -> execution.Memory:
 
 def _efficiency(state: _Bench, trainer: Trainer, fitted: train.Fit) -> Efficiency:
     """What the network costs, measured while it is warm."""
-    forward, best = trainer.forward(trainer.execution), fitted.history[fitted.best_epoch - 1].seconds
+    forward, best = trainer.forward(fitted.execution), fitted.history[fitted.best_epoch - 1].seconds
     return Efficiency(
         flops=evaluate.flops(trainer.network, trainer.divisor, state.job.study.recipe.size, state.device),
         train_images_s=fitted.images_s,
@@ -243,7 +257,7 @@ def _count_energy(state: _Bench, before: float | None) -> None:
     after = energy(state.device)
     if before is None or after is None or state.record.efficiency is None:
         return
-    if state.job.workers == 1:
+    if sharing(state.job.device, state.device, state.job.workers) == 1:
         efficiency = replace(state.record.efficiency, energy_j=after - before)
         state.record = replace(state.record, efficiency=efficiency)
 

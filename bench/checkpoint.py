@@ -15,17 +15,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from bench.records import Epoch, TrialStatus
+from bench.records import Epoch, Execution, TrialStatus
 from bench.store import writing_file
-from bench.train import Fit, Training
+from bench.train import Fit, Training, weights
 
 _PLAIN = ("value", "best_epoch", "collapsed", "level", "level_since", "seconds", "speeds")
 
 
 def save(path: Path, training: Training, key: str) -> None:
     """Write all that the next epoch depends on: weights, optimiser, random state, curve; `key` says what of."""
-    network = {name: tensor.contiguous() for name, tensor in training.network.state_dict().items()}
-    tensors = _named("network", network) | _named("best", training.best) | {"random": torch.get_rng_state()}
+    tensors = (
+        _named("network", weights(training.network)) | _named("best", training.best) | {"random": torch.get_rng_state()}
+    )
     device = next(training.network.parameters()).device
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
@@ -63,6 +64,7 @@ def restore(path: Path, training: Training, key: str) -> bool:
 def save_fit(path: Path, fitted: Fit, key: str = "") -> None:
     """A finished training: the weights of its best epoch, and its curve in the header."""
     about = {name: getattr(fitted, name) for name in ("value", "best_epoch", "status", "images_s")}
+    about["execution"] = asdict(fitted.execution)
     _write(path, fitted.state, {"key": key, "history": [asdict(epoch) for epoch in fitted.history], **about})
 
 
@@ -78,7 +80,8 @@ def load_fit(path: Path, key: str = "") -> Fit | None:
         return None
     state, about = found
     history = tuple(Epoch(**epoch) for epoch in about.pop("history"))
-    return Fit(state=state, history=history, status=TrialStatus(about.pop("status")), **about)
+    status, way = TrialStatus(about.pop("status")), Execution(**about.pop("execution"))
+    return Fit(state=state, history=history, status=status, execution=way, **about)
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:

@@ -149,13 +149,27 @@ def matrix(
         "epochs": epochs, "trials": trials, "size": size, "fit": fit, "batch": batch, "lr_range": lr_range,
         "augment": augment, "deterministic": deterministic, "measures": measures,
     }  # fmt: skip
-    how = How(
-        device=device, workers=workers, threads=threads, limits=_limits(time_limit, silence_limit), dry_run=dry_run,
-        checkpoint_s=checkpoint_every, retry_failed=retry_failed, skip_missing=skip_missing, tensorboard=tensorboard,
-    )  # fmt: skip
-    chosen = _study(study, changes, name)
-    with events.script() if as_json else contextlib.nullcontext() as script:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with events.script() if as_json else contextlib.nullcontext() as script, _interruptible(script):
+        how = How(
+            device=device, workers=workers, threads=threads, limits=_limits(time_limit, silence_limit, workers),
+            dry_run=dry_run, checkpoint_s=checkpoint_every, retry_failed=retry_failed, skip_missing=skip_missing,
+            tensorboard=tensorboard,
+        )  # fmt: skip
+        chosen = _study(study, changes, name)
         _run(chosen, Place(results=results, data_home=home(data_home)), how, script)
+
+
+@contextlib.contextmanager
+def _interruptible(script: Script | None) -> Generator[None]:
+    """Ctrl-C and SIGTERM end the program, whatever it is at, and say that nothing finished is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if script:
+            script.say("interrupted")
+        complain("Interrupted. Finished cells are kept; the same command goes on from here.")
+        raise typer.Exit(130) from None
 
 
 def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
@@ -171,8 +185,10 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
     planned = run.survey(study, place)
     todo = run.pending(planned, retry_failed=how.retry_failed)
     wanted = machine.default_workers(how.device, study.recipe) if how.workers is None else how.workers
-    count = min(wanted, len(plan.groups([one.cell for one in todo])))
-    job = dataclasses.replace(run.job(study, place, how.device, count), checkpoint_s=how.checkpoint_s)
+    # threads follow from the whole plan: what is resumed with fewer cells left computes as before
+    whole, left = (len(plan.groups([one.cell for one in some])) for some in (planned, todo))
+    count = min(wanted, left)
+    job = dataclasses.replace(run.job(study, place, how.device, min(wanted, whole)), checkpoint_s=how.checkpoint_s)
     if how.threads:
         job = dataclasses.replace(job, threads=how.threads)
     account = Account(
@@ -201,22 +217,17 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
 
 @contextlib.contextmanager
 def _shown(account: Account, views: Sequence[View]) -> Generator[Callable[[Event], None]]:
-    """Show a run on all views; Ctrl-C and SIGTERM stop it, and say that nothing finished is lost."""
+    """Show a run on all views."""
 
     def tell(event: Event) -> None:
         account.take(event, time.monotonic())
         for view in views:
             view.tell(event)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with contextlib.ExitStack() as stack:
-            for view in views:
-                stack.enter_context(view)
-            yield tell
-    except KeyboardInterrupt:
-        complain("Interrupted. Finished cells are kept; the same command goes on from here.")
-        raise typer.Exit(130) from None
+    with contextlib.ExitStack() as stack:
+        for view in views:
+            stack.enter_context(view)
+        yield tell
 
 
 def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:
@@ -270,10 +281,12 @@ def _study(argument: str | None, changes: dict[str, object], name: str | None) -
     return run.resolve(dataclasses.replace(changed, name=studies.folder_name(name or base.name)))
 
 
-def _limits(time_limit: float | None, silence_limit: float) -> Limits:
+def _limits(time_limit: float | None, silence_limit: float, workers: int | None) -> Limits:
     """What a worker may use; minutes on the command line, seconds inside."""
     from bench.workers import Limits
 
+    if workers == 0 and time_limit is not None:
+        raise StudyError("--time-limit needs a worker to end: with --workers 0 nothing can be ended. Use --workers 1.")
     for option, minutes in (("--time-limit", time_limit), ("--silence-limit", silence_limit)):
         if minutes is not None and not minutes > 0:  # nan too
             raise StudyError(f"{option} is {minutes:g}. Give minutes, more than 0, as {option} 90 or {option} 0.5.")

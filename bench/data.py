@@ -44,7 +44,7 @@ class Pairs(Protocol):
     def batches(self, order: Tensor, count: int) -> Iterator[Batch]:
         """So many batches of the pairs in an order int64 (N,): images uint8 (n, H, W, 3), masks uint8 (n, H, W).
 
-        Batches differ by one in size at most, so that none is a lone remainder.
+        Batches differ by one in size at most.
         """
         ...
 
@@ -171,12 +171,17 @@ def ordered(pairs: Pairs, batch: int) -> Iterator[Batch]:
         yield normalise(images), masks
 
 
+def parts(count: int, most: int) -> int:
+    """Into how many parts so many images go, of at most so many each: one more rather than a part of a single one."""
+    return max(1, min(math.ceil(count / most), count // 2 if most > 1 else count))
+
+
 def shuffled(pairs: Pairs, batch: int, augment: Augment, *, seed: int, epoch: int) -> Iterator[Batch]:
     """One epoch in random order, augmented: images float32 (N, 3, H, W), masks int64 (N, H, W).
 
     The order depends on seed and epoch alone, what happens to a sample on seed, epoch and its position among the pairs.
     """
-    (height, width), count = pairs.size, math.ceil(len(pairs) / batch)
+    (height, width), count = pairs.size, parts(len(pairs), batch)
     mixing, drawing = (torch.Generator().manual_seed(2 * (seed * 1_000_003 + epoch) + stream) for stream in (0, 1))
     order = torch.randperm(len(pairs), generator=mixing)
     amounts = augmentation.draw(augment, len(pairs), drawing, square=height == width, device=pairs.device)

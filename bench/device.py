@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import platform
 import re
 import warnings
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bench import __version__
 from bench.errors import StudyError
 from bench.serve import SLOT
+
+NO_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED", "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+)  # fmt: skip
+"""What libraries say when memory has run out, beside the errors of that name."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -68,8 +76,13 @@ def synchronise(device: torch.device) -> None:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device or the machine has no memory left."""
-    kinds = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(text in str(error) for text in NO_MEMORY)
+
+
+def sharing(name: str, device: torch.device, workers: int) -> int:
+    """How many workers share the device: all of them the processor, or one GPU; else they are spread over the GPUs."""
+    spread = device.type == "cuda" and ":" not in name
+    return math.ceil(workers / max(torch.cuda.device_count(), 1)) if spread else workers
 
 
 def room(device: torch.device, workers: int) -> float:
@@ -89,15 +102,19 @@ def deterministic(wanted: bool, device: torch.device) -> Generator[list[str]]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", ".* does not have a deterministic implementation")
+            whole = warnings.showwarning
+
+            def heard(message: Warning | str, *others: Any) -> None:
+                found = re.match(r"(\S+) does not have a deterministic implementation", str(message))
+                if found is None:
+                    whole(message, *others)
+                elif found[1] not in complaints:  # it comes again in every step
+                    complaints.append(found[1])
+
+            warnings.showwarning = heard  # ty: ignore[invalid-assignment]
             yield complaints
-        for warning in caught:
-            found = re.match(r"(\S+) does not have a deterministic implementation", str(warning.message))
-            if found is None:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-            elif found[1] not in complaints:
-                complaints.append(found[1])
     finally:
         torch.use_deterministic_algorithms(False)
 

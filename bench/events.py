@@ -47,9 +47,8 @@ class Script:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object = None, *reason: object) -> None:
-        if kind is KeyboardInterrupt:
-            self.say("interrupted")
+    def __exit__(self, *reason: object) -> None:
+        """Whoever started it says how it ended."""
 
     def study(self, account: Account, folder: Path) -> None:
         """Tell what is about to run, and whose account later events are read from."""

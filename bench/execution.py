@@ -29,7 +29,7 @@ from bench.forward import Forward
 from bench.losses import Loss
 from bench.records import Execution
 from bench.specs import Recipe
-from bench.store import sweep, write_bytes
+from bench.store import write_bytes
 
 Result = TypeVar("Result")
 ROUNDS, STEPS = 3, 2
@@ -94,7 +94,7 @@ class Memory:
         write_bytes(self.path, json.dumps(content, indent=1).encode())
 
 
-def choose(timer: Timer, memory: Memory, steps: int) -> Execution:
+def choose(timer: Timer, memory: Memory, steps: int, seconds: float = math.inf) -> Execution:
     """The way to run a network: remembered, or measured now when that pays, or by the rule.
 
     Only one process measures an architecture; the others wait for what it finds.
@@ -103,27 +103,40 @@ def choose(timer: Timer, memory: Memory, steps: int) -> Execution:
         timer: Of the network, which is as before afterwards.
         memory: Where earlier findings are.
         steps: How many steps of training are ahead, over all cells that it is chosen for.
+        seconds: How long they may take at most [s].
     """
     recipe, device = timer.recipe, timer.device
     pays = not recipe.deterministic and steps >= PAYS * len(candidates(recipe, device)) * (1 + ROUNDS * STEPS)
     memory.folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(memory.path.with_suffix(".lock")):
-        sweep(memory.folder, memory.path.name)
         found = memory.recall()
+        if pays and math.isfinite(seconds) and (found is None or not found.speeds):
+            steps = min(steps, int(seconds / timer.seconds(rule(recipe, device))))
+            pays = steps >= PAYS * len(candidates(recipe, device)) * (1 + ROUNDS * STEPS)
         if found is None and not pays:
             found = rule(recipe, device)
             memory.remember(found)
         elif found is None or (pays and not found.speeds):
-            found = fitting(rule(recipe, device), lambda first: fastest(timer, first, steps), memory.remember)
+            found = _measured(timer, memory, steps)
             memory.remember(found)
         return found
+
+
+def _measured(timer: Timer, memory: Memory, steps: int) -> Execution:
+    """The fastest way; the rule where nothing can be timed, since what cannot be copied may yet be trained."""
+    first = rule(timer.recipe, timer.device)
+    try:
+        return fitting(first, lambda first: fastest(timer, first, steps), memory.remember)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        return first
 
 
 def fastest(timer: Timer, first: Execution, steps: int = 0, ways: Sequence[Execution] = ()) -> Execution:
     """The candidate with the highest throughput of training, and what each one had; the first wins what is no gain.
 
-    A candidate that raises is left out: an operation may be missing in a precision, or refuse to be captured. One that
-    takes more memory than the first is no gain either.
+    A candidate that raises is left out: an operation may be missing in a precision, or refuse to be captured.
 
     Args:
         timer: Of the network.
@@ -165,12 +178,16 @@ def fitting(
     Raises:
         torch.OutOfMemoryError: Or what the processor's allocator raises, when a single image does not fit.
     """
+    shortage: list[str] = []
     while True:
         try:
             return attempt(execution)
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, ValueError) as error:
+            if shortage and "more than 1 value per channel" in str(error):  # a single image cannot be normalised
+                raise torch.OutOfMemoryError(f"{shortage[-1]} (one image at a time is too few for it)") from error
             if not out_of_memory(error) or execution.micro_batch == 1:
                 raise
+            shortage.append(str(error))
         # outside of the handler, where the error no longer holds the tensors of its frames
         gc.collect()
         if torch.cuda.is_available():

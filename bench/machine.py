@@ -22,7 +22,7 @@ def cores() -> int:
 def gpus() -> list[int]:
     """The memory of each GPU that CUDA may use [MiB]; empty where there is none, or its driver does not answer."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not Path("/dev/nvidia0").exists() or visible == "":
+    if visible == "" or not any(Path("/dev").glob("nvidia[0-9]*")):  # a container may have the fourth one only
         return []
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:

@@ -88,7 +88,19 @@ def work(cell: Cell, study: Study) -> int:
     return study.budget.epochs * (study.tuning.trials if cell.seed == 0 else 1)
 
 
+def seconds(cell: Cell, study: Study) -> float:
+    """The time that tuning an architecture on a data set may take by the budget [s]; infinite without one."""
+    if study.budget.seconds is None:
+        return math.inf
+    return study.budget.seconds * sum(work(one, study) for one in _alike(cell, study)) / study.budget.epochs
+
+
 def steps(cell: Cell, study: Study, images: int) -> int:
     """The steps that tuning an architecture on a data set may take, over all losses and folds; seeds change nothing."""
-    same = [one for one in cells(study) if (one.dataset, one.architecture) == (cell.dataset, cell.architecture)]
-    return sum(work(one, study) for one in same if one.seed == 0) * math.ceil(images / study.recipe.batch)
+    return sum(work(one, study) for one in _alike(cell, study)) * math.ceil(images / study.recipe.batch)
+
+
+def _alike(cell: Cell, study: Study) -> list[Cell]:
+    """The cells that tune the same architecture on the same data set."""
+    same = (cell.dataset, cell.architecture)
+    return [one for one in cells(study) if (one.dataset, one.architecture) == same and one.seed == 0]

@@ -158,9 +158,9 @@ def writing_file(path: Path) -> Generator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, name: str = "*") -> None:
-    """Remove what kills left of files that were being written; for whoever holds the lock of the folder or file."""
-    for part in folder.glob(f".{name}.*.part"):
+def sweep(folder: Path) -> None:
+    """Remove what kills left of files that were being written; for whoever holds the lock of the folder."""
+    for part in folder.glob(".*.part"):
         part.unlink(missing_ok=True)
 
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from bench import metrics
-from bench.data import Pairs, ordered, shuffled
+from bench.data import Pairs, ordered, parts, shuffled
 from bench.forward import Forward
 from bench.losses import Loss
 from bench.presets import preset
-from bench.records import Epoch, TrialStatus
+from bench.records import Epoch, Execution, TrialStatus
 from bench.specs import Budget, Recipe
 
 Watch = Callable[[Epoch, float | None], bool]
@@ -36,6 +36,7 @@ class Fit:
         value: Validation mdice_d_fg of that epoch, in [0, 1]; 0 when training diverged before the first.
         best_epoch: 1-based; 0 when there is none.
         images_s: Training throughput, the median over the epochs [images/s]; None when no epoch was finished.
+        execution: How the network was run.
     """
 
     state: dict[str, Tensor]
@@ -44,6 +45,7 @@ class Fit:
     history: tuple[Epoch, ...]
     status: TrialStatus
     images_s: float | None
+    execution: Execution
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Training:
 
     Attributes:
         best: The weights of the best epoch so far, on the CPU; the initial ones before there is one.
+        execution: How the network is run.
         value: The validation score of that epoch; -1 before there is one.
         collapsed: Whether that epoch's network calls every validation pixel the same class.
         level: What the schedule's steps have made of the rate so far.
@@ -63,6 +66,7 @@ class Training:
     network: nn.Module
     optimiser: torch.optim.Optimizer
     best: dict[str, Tensor]
+    execution: Execution
     value: float = -1.0
     best_epoch: int = 0
     collapsed: bool = False
@@ -91,6 +95,7 @@ class Training:
             history=self.history,
             status=status,
             images_s=speed,
+            execution=self.execution,
         )
 
 
@@ -130,8 +135,8 @@ def fit(
     """
     network, augment = forward.network, preset(recipe.augment)
     torch.manual_seed(seed)  # for layers that draw, as dropout does: no training depends on the one before it
-    training = Training(network, optimiser(network, recipe, lr), weights(network))
-    steps = budget.epochs * math.ceil(len(train) / recipe.batch)
+    training = Training(network, optimiser(network, recipe, lr), weights(network), forward.execution)
+    steps = budget.epochs * parts(len(train), recipe.batch)
     resume(training)
     for epoch in training.history:
         watch(epoch, None)
@@ -211,8 +216,9 @@ def step(
 ) -> Tensor:
     """One step of the optimiser on a batch, in parts where the whole does not fit; the mean loss, still on the device.
 
-    The gradient of parts is the mean of theirs by their sizes: that of the whole for a loss that is a mean over pixels,
-    an approximation for one over the batch, as Dice, and for layers that look at the batch, as batch normalisation.
+    The gradient of parts is the mean of theirs by their sizes: that of the whole for a loss that is a mean over pixels
+    which all count; an approximation where some are ignored, for a loss over the batch, as Dice, and for layers that
+    look at the batch, as batch normalisation.
     """
     optimiser.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
@@ -228,8 +234,8 @@ def step(
 
 
 def _parts(images: Tensor, masks: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """A batch in parts of at most so many images, of sizes that differ by one at most."""
-    count = math.ceil(len(images) / most)
+    """A batch in parts of about so many images, of sizes that differ by one at most."""
+    count = parts(len(images), most)
     yield from zip(images.tensor_split(count), masks.tensor_split(count), strict=True)
 
 

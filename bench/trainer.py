@@ -74,9 +74,14 @@ class Trainer:
     def attempt(self, number: int, candidate: tune.Candidate, watch: tune.Watch) -> tune.Outcome:
         """One trial, under seed 0; one that was not stopped leaves its weights, since it may turn out the best."""
         key, path = self._named(number, candidate), self.weights(number)
-        fitted = self.fit(candidate, seed=0, trial=number, watch=watch, key=key, folder=self.folder)
-        if fitted.status in (TrialStatus.COMPLETE, TrialStatus.COLLAPSED):
-            checkpoint.save_fit(path, fitted, key)
+        fitted = checkpoint.load_fit(path, key)
+        if fitted is None:
+            fitted = self.fit(candidate, seed=0, trial=number, watch=watch, key=key, folder=self.folder)
+            if fitted.status in (TrialStatus.COMPLETE, TrialStatus.COLLAPSED):
+                checkpoint.save_fit(path, fitted, key)
+        else:  # it was finished, and its process died before it could say so
+            for epoch in fitted.history:
+                watch(epoch)
         (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
         diverged = fitted.status is TrialStatus.DIVERGED
         return tune.Outcome(
@@ -90,8 +95,11 @@ class Trainer:
         """The training that is scored: the best trial itself, or a candidate retrained under the seed of the cell."""
         seed, folder = self.cell.seed, self.job.store.cell(self.cell)
         if seed > 0:
-            key = self._named(f"seed {seed}", candidate)
-            fitted = self.fit(candidate, seed=seed, trial=None, watch=lambda epoch: False, key=key, folder=folder)
+            key, path = self._named(f"seed {seed}", candidate), folder / "fit.safetensors"
+            fitted = checkpoint.load_fit(path, key)
+            if fitted is None:
+                fitted = self.fit(candidate, seed=seed, trial=None, watch=lambda epoch: False, key=key, folder=folder)
+                checkpoint.save_fit(path, fitted, key)
             (folder / "checkpoint.safetensors").unlink(missing_ok=True)
             return fitted
         key = self._named(found.number, candidate)
@@ -162,10 +170,10 @@ class Trainer:
         return self.folder / f"trial-{number}.safetensors"
 
     def tidy(self) -> None:
-        """Trials' weights are of no use once seed 0 has its own."""
-        if self.cell.seed == 0:
-            for path in self.folder.glob("trial-*.safetensors"):
-                path.unlink()
+        """What was kept for a resumed cell is of no use once it is stored."""
+        kept = self.folder.glob("trial-*.safetensors") if self.cell.seed == 0 else ()
+        for path in (*kept, self.job.store.cell(self.cell) / "fit.safetensors"):
+            path.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)

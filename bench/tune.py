@@ -77,7 +77,8 @@ def tune(tuning: Tuning, attempt: Try, *, journal: Path, fingerprint: str) -> tu
         reached = [0.0]
 
         def watch(epoch: Epoch, trial: optuna.Trial = trial, reached: list[float] = reached) -> bool:
-            reached[0] = max(reached[0], epoch.value or 0.0)  # a trial is worth its best epoch so far
+            before = reached[0] if epoch.epoch > 1 else 0.0  # it may begin again, with less memory
+            reached[0] = max(before, epoch.value or 0.0)  # a trial is worth its best epoch so far
             trial.report(reached[0], epoch.epoch)
             return tuning.stop and epoch.epoch >= tuning.grace and _behind(study, epoch.epoch, reached[0])
 

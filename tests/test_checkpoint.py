@@ -109,10 +109,10 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path):
         "from pathlib import Path\n"
         "from bench import checkpoint, train\n"
         "from bench.errors import DiskFull\n"
-        "from bench.records import TrialStatus\n"
+        "from bench.records import Execution, TrialStatus\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "fitted = train.Fit(state={'w': torch.zeros(10_000)}, value=0.0, best_epoch=1, history=(), images_s=None,\n"
-        "                   status=TrialStatus.COMPLETE)\n"
+        "                   status=TrialStatus.COMPLETE, execution=Execution(precision='fp32', micro_batch=1))\n"
         "try: checkpoint.save_fit(Path('fit.safetensors'), fitted)\n"
         "except DiskFull as error: print('full:', error)\n"
         "print([path.name for path in Path().iterdir()])\n"
@@ -130,3 +130,19 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path):
 
     assert "full: No room is left to write fit.safetensors" in result.stdout
     assert "[]" == result.stdout.splitlines()[-1]
+
+
+def test_weights_that_share_memory_are_kept_and_come_back(tmp_path: Path):
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+            self.other.weight = self.one.weight
+
+    network = Tied()
+    training = train.Training(
+        network, torch.optim.SGD(network.parameters(), 0.1), train.weights(network), plain(network).execution
+    )
+    checkpoint.save(tmp_path / "checkpoint.safetensors", training, "a")
+
+    assert checkpoint.restore(tmp_path / "checkpoint.safetensors", training, "a")

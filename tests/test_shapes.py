@@ -15,9 +15,10 @@ from tests import small
 
 
 def test_a_measure_is_the_mean_over_images_per_class_then_over_the_foreground():
-    values = np.array([[np.nan, 1.0, np.nan], [np.nan, 0.0, 0.2], [np.nan, np.inf, 0.4]])
+    values = np.array([[np.nan, 1.0, np.nan], [np.nan, 0.0, 0.2], [np.nan, np.nan, 0.4]])
 
     assert (0.5 + 0.3) / 2 == pytest.approx(float(shapes.summed_up(values)))
+    assert np.isnan(shapes.summed_up(np.where(np.isnan(values), np.inf, values)))  # a class that was missed
     assert np.isnan(shapes.summed_up(np.full((2, 3), np.nan)))
     assert summed_of(values) == pytest.approx(float(shapes.summed_up(values)))
 
