@@ -352,9 +352,40 @@ def test_limits_are_given_in_minutes_and_change_no_result(bench, study_file: str
     from bench import run
 
     given, run_study = [], run.run_study
-    monkeypatch.setattr(run, "run_study", lambda *a, limits, **k: (given.append(limits), run_study(*a, **k)))
-    bench("run", "matrix", study_file, "--workers", "0", "--time-limit", "1.5")
-    _, out, _ = bench("run", "matrix", study_file, "--workers", "0", "--time-limit", "2", "--silence-limit", "3")
+    monkeypatch.setattr(
+        run, "run_study", lambda *a, limits, count, **k: (given.append(limits), run_study(*a, count=0, **k))
+    )
+    bench("run", "matrix", study_file, "--workers", "1", "--time-limit", "1.5")
+    _, out, _ = bench("run", "matrix", study_file, "--workers", "1", "--time-limit", "2", "--silence-limit", "3")
 
     assert [(90.0, 3600.0)] == [(limits.seconds, limits.silence) for limits in given]
     assert "Nothing to run" in out
+
+
+def test_limits_that_nothing_could_keep_are_refused(bench, study_file: str):
+    code, out, err = bench("run", "matrix", study_file, "--workers", "0", "--time-limit", "1")
+
+    assert (2, "") == (code, out)
+    assert "--time-limit needs a worker" in err
+
+
+def test_a_script_hears_of_wrong_arguments_too(bench):
+    code, out, _ = bench("run", "matrix", "nosuch", "--json")
+
+    assert 2 == code
+    assert ["error"] == [json.loads(line)["event"] for line in out.splitlines()]
+
+
+def test_threads_do_not_depend_on_how_much_is_left_to_run(bench, study_file: str, tmp_path: Path, monkeypatch):
+    """Two networks first, then one of them again: a result must not depend on what was interrupted."""
+    from bench import machine
+    from bench.store import records
+
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    words = ("run", "matrix", study_file, "--architecture", "tiny,tiny[width=12]", "--workers", "2", "--name", "mine")
+    bench(*words)
+    [path] = (tmp_path / "results/mine/cells").glob("*/tiny/ce/f0-s0/record.json")
+    path.unlink()
+    bench(*words)
+
+    assert {"1"} == {record.environment["threads"] for record in records(tmp_path / "results/mine")}

@@ -246,3 +246,103 @@ def test_a_final_row_that_went_wrong_says_both_what_happened_and_that_it_is_done
         "diverged in train: Collapsed: It calls every validation pixel the same class.",
         "It is done: nothing that matters changed.",
     ] == run.why(one)
+
+
+def test_a_seed_that_diverges_is_called_so_and_keeps_the_score_of_its_best_epoch(where: Place, monkeypatch):
+    whole, calls = train.fit, list[int]()
+
+    def fit(*arguments, **options):
+        calls.append(1)
+        if len(calls) < 3:
+            return whole(*arguments, **options)
+        monkeypatch.setattr(train, "_Losses", Lost)  # from the second epoch of the third training
+        return whole(*arguments, **options)
+
+    class Lost(train._Losses):
+        made = 0
+
+        def mean(self):
+            Lost.made += 1
+            return super().mean() if Lost.made == 1 else None
+
+    monkeypatch.setattr(train, "fit", fit)
+    wanted = small.study(seeds=1)
+    small.execute(wanted, where)
+    first, second = (small.stored(wanted, where)[cell("tiny", seed=seed)] for seed in (0, 1))
+
+    assert "Diverged" != (first.error and first.error.kind)
+    assert (Status.DIVERGED, "Diverged") == (second.status, second.error and second.error.kind)
+    assert (1, None) == (second.best_epoch, second.history[-1].loss)
+    assert second.counts_hash is not None
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_no_batch_is_a_single_image_where_there_are_more(where: Place, batch: int):
+    """Five or seven images in batches of two, and six in batches of five: batch normalisation needs two."""
+    wanted = run.resolve(
+        small.study(
+            datasets=("smear[size=64,test=4,train=7,val=3]",),
+            architectures=("normal",),
+            recipe=Recipe(size=(32, 32), batch=batch, precision="fp32"),
+        )
+    )
+    small.execute(wanted, where)
+
+    assert {Status.OK, Status.DIVERGED} >= {record.status for record in small.stored(wanted, where).values()}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_finished_training_is_not_lost_when_its_process_dies_in_the_evaluation(where: Place, monkeypatch, seed: int):
+    from bench import cell as cells
+
+    wanted = small.study(seeds=1)
+    trained, whole, predict = list[int](), train.fit, cells._predict
+
+    def fit(*arguments, **options):
+        trained.append(options["seed"])
+        return whole(*arguments, **options)
+
+    def die(state, *arguments):
+        if state.cell.seed == seed:
+            raise KeyboardInterrupt
+        return predict(state, *arguments)
+
+    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(cells, "_predict", die)
+    with pytest.raises(KeyboardInterrupt):
+        small.execute(wanted, where)
+    monkeypatch.setattr(cells, "_predict", predict)
+    small.execute(wanted, where)
+
+    assert 3 == len(trained)  # two trials and one seed, each once
+    assert not list(where.results.rglob("fit.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("CUDA error: out of memory", True),
+        ("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("CUDA error: device-side assert triggered", False),
+    ],
+)
+def test_memory_that_has_run_out_is_known_by_its_many_names(message: str, expected: bool):
+    from bench.device import out_of_memory
+
+    assert expected == out_of_memory(RuntimeError(message))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_what_cannot_be_copied_is_run_by_the_rule(tmp_path: Path):
+    import torch
+    from torch import nn
+
+    from bench import execution, losses
+
+    network = nn.utils.weight_norm(nn.Conv2d(3, 2, 1))
+    network(torch.rand(1, 3, 4, 4))  # its weight is no leaf now, and cannot be copied
+    recipe = Recipe(size=(16, 16), batch=4)
+    timer = execution.Timer(network, losses.build("ce"), 1, 2, recipe, torch.device("cpu"))
+    memory = execution.Memory(folder=tmp_path, circumstances={})
+
+    assert execution.rule(recipe, timer.device) == execution.choose(timer, memory, 10**6)
