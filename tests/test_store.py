@@ -320,3 +320,13 @@ def test_a_folder_without_permission_is_said(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     with pytest.raises(StoreError, match="cannot be written to"):
         store.check_room(tmp_path)
+
+
+def test_arrays_are_stored_under_their_names_alone_and_objects_are_refused(tmp_path: Path):
+    from bench.store import read_arrays, write_arrays
+
+    write_arrays(tmp_path / "a.npz", numbers=np.arange(3), names=np.array(["a", "b"]))
+
+    assert {"numbers", "names"} == set(read_arrays(tmp_path / "a.npz"))
+    with pytest.raises(TypeError, match="things would have to be pickled"):
+        write_arrays(tmp_path / "b.npz", things=np.array([{}, []], dtype=object))
