@@ -230,6 +230,8 @@ def _difference(metric: Metric, one: Sequence[Counts], other: Sequence[Counts]) 
     a, b = (None if sample is None else sample.value for sample in samples)
     found = None if samples[0] is None or samples[1] is None else statistics.compare(samples[1], samples[0])
     interval = None if found is None else found.interval
+    if interval is not None and metric.better == "higher":  # two shares differ by 1 at most
+        interval = (max(interval[0], -1.0), min(interval[1], 1.0))
     return Difference(a=a, b=b, difference=None if a is None or b is None else b - a, interval=interval)
 
 

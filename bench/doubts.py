@@ -92,7 +92,7 @@ def sentence(flips: Sequence[Flip]) -> str:
     for flip in flips:
         groups.setdefault(flip.first, []).append(flip.profile.name)
     parts = [f"{first} under {', '.join(profiles)}" for first, profiles in groups.items()]
-    return f"Other definitions put another network first: {'; '.join(parts)}." if parts else ""
+    return f"Other definitions put another network first, by value alone: {'; '.join(parts)}." if parts else ""
 
 
 def unmeasured(board: Board, profile: Profile) -> str:
