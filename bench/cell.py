@@ -276,13 +276,17 @@ def _score(state: _Bench, predictions: Iterator[evaluate.Prediction]) -> None:
     shown = evaluate.chosen(prepared.index.entries, test)
     counts, taken, pictures = [], [], {}
     size = catalog.dataset(cell.dataset).pixel_size_um
+    entries = [prepared.index.entries[at] for at in state.positions["train"]]
+    takers = shapes.takers(
+        state.job.study.measures, lambda: (prepared.native(one)[1] for one in entries), len(prepared.classes)
+    )
     for position, (predicted, probabilities) in zip(test, predictions, strict=True):
         truth = prepared.native(prepared.index.entries[position])[1]
         counts.append(evaluate.confusion(truth, predicted, len(prepared.classes)))
         if probabilities is not None:
             taken.append(measures.measured(truth, predicted, probabilities))
-            for group in state.job.study.measures:
-                taken[-1] |= shapes.GROUPS[group](truth, predicted, size, len(prepared.classes))
+            for take in takers:
+                taken[-1] |= take(truth, predicted, size, len(prepared.classes))
         if position in shown:
             small = resize(predicted, predicted, evaluate.thumbnail_size(predicted))[1]
             pictures[f"predicted{shown.index(position)}"] = small

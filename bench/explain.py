@@ -11,7 +11,7 @@ from bench.catalog import unknown
 from bench.measures import MEASURES, measured
 from bench.profiles import PROFILES
 from bench.rules import RATIOS, ByClasses, Counts, Metric, Profile, Rule, Values, binary, constant
-from bench.shapes import GROUPS
+from bench.shapes import GROUPS, takers
 from bench.switches import SWITCHES
 
 Rows = list[dict[str, object]]
@@ -183,7 +183,8 @@ def _taken(name: str) -> Values:
     predicted = (CELL > 0.5).astype(np.uint8)
     if name in MEASURES:
         return measured(TRUTH, predicted, np.stack([1 - CELL, CELL]), [name])[name]
-    return next(found[name] for take in GROUPS.values() if name in (found := take(TRUTH, predicted, None, 2)))
+    takes = takers(list(GROUPS), lambda: [TRUTH], 2)
+    return next(found[name] for take in takes if name in (found := take(TRUTH, predicted, None, 2)))
 
 
 def _switches() -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from bench import boundary, objects
 from bench.rules import Metric, Profile, Values, mean
 
-GROUPS = {"boundary": boundary.measure, "objects": objects.measure}
+Take = Callable[[np.ndarray, np.ndarray, float | None, int], dict[str, Values]]
+GROUPS: dict[str, Take] = {"boundary": boundary.measure, "objects": objects.measure}
 """What `Study.measures` may name: one pass over an image that gives all measures of a group, float64 (C,) each."""
 SUMMARY = (
     "Mean over images per class, where it is defined, then over foreground classes; no number where one is infinite."
@@ -29,6 +31,12 @@ def classwise(values: NDArray) -> Values:
 def summed_up(values: NDArray) -> Values:
     """Stored values (..., images, C) to (...): the mean over images per class, then over foreground classes."""
     return mean(mean(np.swapaxes(classwise(values), -1, -2)))
+
+
+def takers(names: Sequence[str], masks: Callable[[], Iterable[np.ndarray]], classes: int) -> list[Take]:
+    """The passes of some groups; objects are counted by the mean area that they have in the training masks, too."""
+    known = {"objects": objects.pixels_per_object(masks(), classes)} if "objects" in names else {}
+    return [partial(objects.measure, table=known[name]) if name in known else GROUPS[name] for name in names]
 
 
 def _metrics(table: Mapping[str, boundary.Measure]) -> dict[str, Metric]:
@@ -59,7 +67,7 @@ PROFILES = (
         name="objects",
         title="Objects counted and matched, on connected components, per class",
         primary="pq_components",
-        metrics=_metrics(objects.MEASURES),
+        metrics=_metrics({**objects.MEASURES, **objects.by_pixels(np.ones(2))}),
         source="docs/objects-and-boundaries.md",
         users='Studies with measures = ["objects"].',
     ),

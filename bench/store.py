@@ -176,7 +176,7 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> str:
     if objects:
         raise TypeError(f"{', '.join(objects)} would have to be pickled, which {path} never is")
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # its own switch against pickles came with numpy 2.2
+    np.savez_compressed(buffer, **arrays)  # ty: ignore[invalid-argument-type] - its switch against pickles is younger
     write_bytes(path, buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 

@@ -92,7 +92,9 @@ def test_rankings_name_the_profiles_that_put_another_network_first() -> None:
 
     assert {row["profile"] for row in explain.definitions() if row["first"] == "B"} == {f.profile.name for f in flips}
     assert all(flip.first == "B" and flip.value > flip.instead for flip in flips)
-    assert re.fullmatch(r"Other definitions put another network first, by value alone: B under nnunet, .*\.", doubts.sentence(flips))
+    assert re.fullmatch(
+        r"Other definitions put another network first, by value alone: B under nnunet, .*\.", doubts.sentence(flips)
+    )
 
 
 def test_rankings_that_agree_say_nothing() -> None:

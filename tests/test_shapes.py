@@ -58,12 +58,18 @@ def test_a_study_that_asks_for_outlines_and_objects_has_them_in_its_tables(tmp_p
     otsu = next(one for one in board.standings if one.architecture == "otsu")
 
     assert {Status.OK, Status.DIVERGED} >= {one.status for one in stored.values()}
-    assert {*boundary.MEASURES, *objects.MEASURES} <= set(taken)
+    assert {*boundary.MEASURES, *objects.MEASURES, "pixels_predicted", "count_error_pixels"} <= set(taken)
     assert {(len(ids), len(data.classes))} == {taken[name].shape for name in (*boundary.MEASURES, *objects.MEASURES)}
     assert otsu.values["nsd_2px"] == pytest.approx(summed_of(taken["nsd_2px"]))
     assert None is otsu.values["nsd_500nm"]  # the smear does not say how large a pixel is
+    split = data.split(0, 1)
+    table = objects.pixels_per_object(
+        (data.native(data.index.entries[at])[1] for at in split["train"]), len(data.classes)
+    )
+    found = np.load(store.cell(record.cell) / "counts.npz")["counts"].sum(axis=1) / table
+    np.testing.assert_allclose(found[:, 1:], taken["pixels_predicted"][:, 1:])  # predicted pixels over a mean area
     page = report.write(where.results / "small", "objects").read_text()
-    assert "PQ (components)" in page
+    assert "PQ (components)" in page and "objects (predicted, pixels)" in page
 
 
 def test_a_study_that_does_not_ask_has_no_value_there_and_says_so(tmp_path: Path, data_home: Path):
@@ -76,7 +82,9 @@ def test_a_study_that_does_not_ask_has_no_value_there_and_says_so(tmp_path: Path
     assert "nsd_2px" in report.write(where.results / "small", "boundary").read_text()
 
 
-@pytest.mark.parametrize("name", ["boundary", "objects", "rates", "nsd_2px", "pq_components", "sensitivity_d_fg"])
+@pytest.mark.parametrize(
+    "name", ["boundary", "objects", "rates", "nsd_2px", "pq_components", "sensitivity_d_fg", "pixels_predicted"]
+)
 def test_they_are_explained_like_any_other(name: str):
     from typer.testing import CliRunner
 
