@@ -22,6 +22,7 @@ class Price(NamedTuple):
         energy_j: What a cell took on the GPU [J].
         ways: How it was run, as `bf16, channels_last, eager`; several where cells differ.
         timed: The throughput of every way that was timed before [images/s].
+        refused: The ways that raised when they were timed, with what they said.
         adapted: The micro-batches below the recipe's batch that it was trained with.
     """
 
@@ -35,6 +36,7 @@ class Price(NamedTuple):
     energy_j: float | None
     ways: tuple[str, ...]
     timed: tuple[tuple[str, float], ...]
+    refused: tuple[tuple[str, str], ...]
     adapted: tuple[int, ...]
 
 
@@ -57,6 +59,7 @@ def prices(board: Board) -> tuple[Price, ...]:
                 energy_j=_median(costs, "energy_j"),
                 ways=tuple(dict.fromkeys(_told(way) for way in ways)),
                 timed=tuple(next((way.speeds for way in ways if way.speeds), {}).items()),
+                refused=tuple(next((way.refused for way in ways if way.refused), {}).items()),
                 adapted=tuple(sorted({r.execution.micro_batch for r in records if r.execution and r.batch_adapted})),
             )
         )

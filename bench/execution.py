@@ -106,37 +106,45 @@ def choose(timer: Timer, memory: Memory, steps: int, seconds: float = math.inf) 
         seconds: How long they may take at most [s].
     """
     recipe, device = timer.recipe, timer.device
-    pays = not recipe.deterministic and steps >= PAYS * len(candidates(recipe, device)) * (1 + ROUNDS * STEPS)
+    pays = not recipe.deterministic and _pays(steps, timer)
     memory.folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(memory.path.with_suffix(".lock")):
         found = memory.recall()
-        if pays and math.isfinite(seconds) and (found is None or not found.speeds):
-            steps = min(steps, int(seconds / timer.seconds(rule(recipe, device))))
-            pays = steps >= PAYS * len(candidates(recipe, device)) * (1 + ROUNDS * STEPS)
-        if found is None and not pays:
-            found = rule(recipe, device)
-            memory.remember(found)
-        elif found is None or (pays and not found.speeds):
-            found = _measured(timer, memory, steps)
+        if found is None or (pays and not found.speeds and not found.refused):
+            found = _measured(timer, memory, steps, seconds) if pays else rule(recipe, device)
             memory.remember(found)
         return found
 
 
-def _measured(timer: Timer, memory: Memory, steps: int) -> Execution:
+def _measured(timer: Timer, memory: Memory, steps: int, seconds: float) -> Execution:
     """The fastest way; the rule where nothing can be timed, since what cannot be copied may yet be trained."""
     first = rule(timer.recipe, timer.device)
+
+    def timed(way: Execution) -> Execution:
+        ahead = steps if math.isinf(seconds) else min(steps, int(seconds / timer.seconds(way)))
+        return fastest(timer, way, ahead) if _pays(ahead, timer) else way
+
     try:
-        return fitting(first, lambda first: fastest(timer, first, steps), memory.remember)
+        return fitting(first, timed, memory.remember)
     except Exception as error:
         if out_of_memory(error):
             raise
-        return first
+        return replace(first, refused={first.name: _first_line(error)})
+
+
+def _pays(steps: int, timer: Timer) -> bool:
+    return steps >= PAYS * len(candidates(timer.recipe, timer.device)) * (1 + ROUNDS * STEPS)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
 def fastest(timer: Timer, first: Execution, steps: int = 0, ways: Sequence[Execution] = ()) -> Execution:
     """The candidate with the highest throughput of training, and what each one had; the first wins what is no gain.
 
-    A candidate that raises is left out: an operation may be missing in a precision, or refuse to be captured.
+    A candidate that raises is left out, and told in `refused`: an operation may be missing in a precision, or refuse to
+    be captured.
 
     Args:
         timer: Of the network.
@@ -145,7 +153,7 @@ def fastest(timer: Timer, first: Execution, steps: int = 0, ways: Sequence[Execu
         ways: The candidates; by default those of the recipe and the device.
     """
     taken = {first: timer.seconds(first)}
-    broken = set[Execution]()
+    broken: dict[Execution, str] = {}
     others = ways or candidates(timer.recipe, timer.device, steps * taken[first])
     for number, other in itertools.product(range(ROUNDS), others):
         way = replace(other, micro_batch=first.micro_batch)
@@ -156,14 +164,14 @@ def fastest(timer: Timer, first: Execution, steps: int = 0, ways: Sequence[Execu
             continue
         try:
             taken[way] = min(taken.get(way, math.inf), timer.seconds(way))
-        except Exception:
+        except Exception as error:
             if way == first:
                 raise
-            broken.add(way)
+            broken[way] = _first_line(error)
     best = min(taken, key=lambda way: taken[way] * (0.97 if way == first else 1.0))
     images = timer.recipe.batch
-    speeds = {f"{way.precision}/{way.layout}/{way.mode}": round(images / time, 2) for way, time in taken.items()}
-    return replace(best, speeds=speeds)
+    speeds = {way.name: round(images / time, 2) for way, time in taken.items()}
+    return replace(best, speeds=speeds, refused={way.name: said for way, said in broken.items()})
 
 
 def fitting(

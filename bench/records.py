@@ -78,6 +78,7 @@ class Execution:
         micro_batch: Images at once; below the batch of the recipe when more do not fit, gradients are then summed up.
         speeds: Images per second of training for every candidate that was timed, by `precision/layout/mode`; empty
             where nothing was timed and the rule decided.
+        refused: The candidates that raised when they were timed, likewise, with what they said.
     """
 
     precision: Literal["fp32", "bf16"]
@@ -85,6 +86,12 @@ class Execution:
     mode: Literal["eager", "graphs", "compiled"] = "eager"
     micro_batch: int
     speeds: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+    refused: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+
+    @property
+    def name(self) -> str:
+        """What it is called among candidates."""
+        return f"{self.precision}/{self.layout}/{self.mode}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ def test_the_costs_of_a_network_are_the_median_over_its_cells(tmp_path: Path):
     study = replace(synthetic.STUDY, seeds=2)
     for seed, speed in ((1, 50.0), (2, 70.0)):
         cost = Efficiency(flops=10, train_images_s=speed, infer_images_s=None, energy_j=3.0)
-        ran = Execution(precision="fp32", micro_batch=8)
+        ran = Execution(precision="fp32", micro_batch=8, refused={"bf16/contiguous/graphs": "RuntimeError: <b>no</b>"})
         synthetic.scored(store, synthetic.cell(*group, seed=seed), skill=0.5)
         stored = store.read(synthetic.cell(*group, seed=seed))
         assert stored is not None
@@ -38,6 +38,7 @@ def test_the_costs_of_a_network_are_the_median_over_its_cells(tmp_path: Path):
     assert (50.0, 1234.5, 3.0) == (price.train_images_s, price.infer_images_s, price.energy_j)
     assert ("bf16, channels last, eager", "fp32, channels last, eager") == price.ways
     assert ((4,), (("bf16/channels_last/eager", 41.3),)) == (price.adapted, price.timed)
+    assert (("bf16/contiguous/graphs", "RuntimeError: <b>no</b>"),) == price.refused
 
 
 @pytest.mark.parametrize(

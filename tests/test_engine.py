@@ -345,4 +345,7 @@ def test_what_cannot_be_copied_is_run_by_the_rule(tmp_path: Path):
     timer = execution.Timer(network, losses.build("ce"), 1, 2, recipe, torch.device("cpu"))
     memory = execution.Memory(folder=tmp_path, circumstances={})
 
-    assert execution.rule(recipe, timer.device) == execution.choose(timer, memory, 10**6)
+    found = execution.choose(timer, memory, 10**6, seconds=100.0)
+
+    assert execution.rule(recipe, timer.device) == replace(found, refused={})
+    assert "deepcopy" in found.refused[found.name]

@@ -110,6 +110,8 @@ def test_a_candidate_that_raises_is_left_out_and_the_first_must_work(with_bf16: 
 
     assert "fp32" == found.precision
     assert {"fp32/channels_last/eager", "fp32/contiguous/eager"} == set(found.speeds)
+    assert {"bf16/channels_last/eager", "bf16/contiguous/eager"} == set(found.refused)
+    assert all("not implemented for 'BFloat16'" in said for said in found.refused.values())
     with pytest.raises(RuntimeError, match="BFloat16"):
         execution.fastest(timer(network=NoBf16(3, 2, 1)), BF16)
 
@@ -215,3 +217,25 @@ def test_a_compiled_network_gives_the_logits_of_the_eager_one():
     eager = Forward(network, 1, FP32)(images)
 
     assert torch.allclose(eager, Forward(network, 1, replace(FP32, mode="compiled"))(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("seconds", "measured"), [(1e9, True), (1e-3, False)])
+def test_a_budget_in_seconds_decides_whether_measuring_pays(
+    tmp_path: Path, monkeypatch, seconds: float, measured: bool
+):
+    """Steps of half a second: in a millisecond there is none ahead, whatever the number of epochs."""
+    monkeypatch.setattr(Timer, "seconds", lambda self, way: 0.5)
+    found = execution.choose(timer(), memory(tmp_path), 10**9, seconds)
+
+    assert measured == bool(found.speeds)
+
+
+def test_memory_that_runs_out_while_timing_halves_the_batch_also_under_a_budget_in_seconds(tmp_path: Path, monkeypatch):
+    def taken(self: Timer, way: Execution) -> float:
+        if way.micro_batch > 2:
+            raise torch.OutOfMemoryError("planted")
+        return 0.5
+
+    monkeypatch.setattr(Timer, "seconds", taken)
+
+    assert 2 == execution.choose(timer(), memory(tmp_path), 10**9, 1e9).micro_batch
