@@ -9,23 +9,35 @@ from bench.errors import NameUnknown
 if TYPE_CHECKING:
     from torch import nn
 
+LICENCE, ORIGIN = "MIT", "segmentation-models-pytorch"
 
-def build(architecture: str, *, channels: int, classes: int, encoder: str, **options: object) -> nn.Module:
-    """A model of segmentation-models-pytorch without pretrained weights: (N, channels, H, W) to (N, classes, H, W).
+
+def build(decoder: str, *, channels: int, classes: int, encoder: str, weights: str, **options: object) -> nn.Module:
+    """A model of segmentation-models-pytorch: (N, channels, H, W) to (N, classes, H, W).
 
     Raises:
-        NameUnknown: If neither library has the encoder, or it does not fit the decoder.
+        NameUnknown: If neither library has the encoder, or it does not go with the decoder.
     """
     import segmentation_models_pytorch as smp
+    import torch
+
+    arguments = {"encoder_name": encoder, "in_channels": channels, "classes": classes, **options, **_sizeless(encoder)}
+
+    def made() -> nn.Module:
+        return smp.create_model(decoder, encoder_weights=None, **arguments)
 
     try:
-        return smp.create_model(
-            architecture, encoder_name=encoder, encoder_weights=None, in_channels=channels, classes=classes, **options
-        )
-    except (KeyError, ValueError, RuntimeError) as error:
-        message = str(error).splitlines()[0][:200]
+        try:
+            return made()
+        except RuntimeError as error:
+            if "meta tensors" not in str(error):
+                raise
+            with torch.device("cpu"):  # an encoder that computes with numbers while it is made
+                return made().to("meta")
+    except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+        message = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise NameUnknown(
-            f"{architecture}[encoder={encoder}] cannot be built: {message}. Check its options; an encoder is one of "
+            f"{decoder}[encoder={encoder}] cannot be built: {message}. Check its options; an encoder is one of "
             "segmentation-models-pytorch (resnet34), or one of timm after tu- (tu-convnextv2_tiny)."
         ) from error
 
@@ -33,3 +45,14 @@ def build(architecture: str, *, channels: int, classes: int, encoder: str, **opt
 def pyramid(base: int, levels: int = 5) -> tuple[int, ...]:
     """Channels of a decoder from its deepest level to full resolution, halved at each: 256, 128, 64, 32, 16."""
     return tuple(max(base // 2**level, 8) for level in range(levels))
+
+
+def _sizeless(encoder: str) -> dict[str, bool]:
+    """What makes an encoder of timm take images of any size, where it was written for one."""
+    for beginnings, argument in {
+        ("tu-swin", "tu-volo"): {"strict_img_size": False},
+        ("tu-vit", "tu-deit", "tu-eva", "tu-beit"): {"dynamic_img_size": True},
+    }.items():
+        if encoder.startswith(beginnings):
+            return argument
+    return {}

@@ -6,21 +6,29 @@ from typing import TYPE_CHECKING
 
 from bench.specs import ArchitectureSpec
 
+from ._smp import LICENCE, ORIGIN
 from ._smp import build as _build
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256) -> nn.Module:
-    """DeepLabV3+ with any encoder; `decoder` channels in the pooling module."""
-    return _build("deeplabv3plus", channels=channels, classes=classes, encoder=encoder, decoder_channels=decoder)
+def build(
+    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 256
+) -> nn.Module:
+    """DeepLabV3+ with any encoder that can be dilated; `decoder` channels in the pooling module."""
+    return _build(
+        "deeplabv3plus", channels=channels, classes=classes, encoder=encoder, weights=weights, decoder_channels=decoder
+    )
 
 
 SPEC = ArchitectureSpec(
     title="DeepLabV3+",
     family="pyramid pooling",
     citation="Chen et al. 2018, doi:10.1007/978-3-030-01234-2_49",
+    licence=LICENCE,
+    origin=ORIGIN,
     build=build,
-    options={"encoder": "resnet34", "decoder": 256},
+    divisor=32,
+    options={"encoder": "resnet34", "weights": "none", "decoder": 256},
 )

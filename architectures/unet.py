@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING
 
 from bench.specs import ArchitectureSpec
 
+from ._smp import LICENCE, ORIGIN, pyramid
 from ._smp import build as _build
-from ._smp import pyramid
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def build(channels: int, classes: int, encoder: str = "resnet34", decoder: int = 256) -> nn.Module:
+def build(
+    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 256
+) -> nn.Module:
     """U-Net with any encoder; `decoder` is the width of its deepest decoder level."""
-    return _build("unet", channels=channels, classes=classes, encoder=encoder, decoder_channels=pyramid(decoder))
+    return _build(
+        "unet", channels=channels, classes=classes, encoder=encoder, weights=weights, decoder_channels=pyramid(decoder)
+    )
 
 
 SPEC = ArchitectureSpec(
     title="U-Net",
     family="encoder-decoder",
     citation="Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28",
+    licence=LICENCE,
+    origin=ORIGIN,
     build=build,
-    options={"encoder": "resnet34", "decoder": 256},
+    divisor=32,
+    options={"encoder": "resnet34", "weights": "none", "decoder": 256},
 )

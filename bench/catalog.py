@@ -22,6 +22,9 @@ from bench.specs import ArchitectureSpec, DatasetSpec, Option
 
 Kind = Literal["datasets", "architectures"]
 
+COMMON: dict[str, Option] = {"channels": 3}
+"""Options of every architecture, which the engine provides: `channels=1` gives a network grey images."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -98,7 +101,7 @@ def dataset(name: str) -> DatasetSpec:
 
 
 def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
-    """The specification behind an architecture name, and the options the name sets.
+    """The specification behind an architecture name, and its options, those that the name sets in effect.
 
     Raises:
         NameUnknown: If there is no such architecture, or it has no such option.
@@ -109,8 +112,11 @@ def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
         raise NameUnknown(
             f"architectures/{stem}.py defines no SPEC of type ArchitectureSpec. Add one; see architectures/README.md."
         )
-    _check_options(name, options, spec.options)
-    return spec, options
+    allowed = {**COMMON, **spec.options}
+    _check_options(name, options, allowed)
+    if options.get("channels", 3) not in (1, 3):
+        raise NameUnknown(f"The option channels={options['channels']} of {name!r} must be 1 (grey) or 3 (colour).")
+    return spec, {**allowed, **options}
 
 
 def canonical(kind: Kind, name: str) -> str:
@@ -120,8 +126,8 @@ def canonical(kind: Kind, name: str) -> str:
         NameUnknown: If there is no such entry, or it has no such option.
     """
     stem, options = names.parse(name)
-    spec = dataset(name) if kind == "datasets" else architecture(name)[0]
-    return names.show(stem, {key: value for key, value in options.items() if value != spec.options[key]})
+    defaults = dataset(name).options if kind == "datasets" else {**COMMON, **architecture(name)[0].options}
+    return names.show(stem, {key: value for key, value in options.items() if value != defaults[key]})
 
 
 def code_hash(kind: Kind, name: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import catalog, checkpoint, evaluate, execution, losses, measures, plan, shapes, train, tune
+from bench import catalog, checkpoint, evaluate, execution, losses, measures, networks, plan, shapes, train, tune
 from bench.baselines import BASELINES
 from bench.data import Pairs, place
 from bench.device import (
@@ -40,7 +40,7 @@ from bench.prepare import Prepared, reopen
 from bench.records import Efficiency, Execution, Failure, Record, Status, TrialStatus
 from bench.specs import Cell, Recipe, Split, Study
 from bench.store import raise_if_full, sha256, write_arrays, write_bytes, writing
-from bench.trainer import Trainer, build
+from bench.trainer import Trainer, seed_of
 
 LOST = {
     TrialStatus.COLLAPSED: ("Collapsed", "It calls every validation pixel the same class."),
@@ -175,7 +175,7 @@ def _trainer(state: _Bench, expression: str, train: Pairs, val: Pairs) -> Traine
     """The network of a cell with all that its trainings need."""
     spec, _ = catalog.architecture(state.cell.architecture)
     classes, recipe = len(state.prepared.classes), _widest(state.job.study)
-    network = build(state.cell, classes).to(state.device)
+    network = networks.build(state.cell.architecture, classes, seed_of(state.cell)).to(state.device)
     state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
     return Trainer(
         cell=state.cell,
@@ -244,7 +244,7 @@ def _efficiency(state: _Bench, trainer: Trainer, fitted: train.Fit) -> Efficienc
     """What the network costs, measured while it is warm."""
     forward, best = trainer.forward(fitted.execution), fitted.history[fitted.best_epoch - 1].seconds
     return Efficiency(
-        flops=evaluate.flops(trainer.network, trainer.divisor, state.job.study.recipe.size, state.device),
+        flops=networks.flops(trainer.network, trainer.divisor, state.job.study.recipe.size),
         train_images_s=fitted.images_s,
         infer_images_s=evaluate.throughput(forward, state.job.study.recipe, state.device),
         seconds_to_best=best,

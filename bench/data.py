@@ -16,8 +16,8 @@ from torch import Tensor
 
 from bench import augment as augmentation
 from bench.presets import Augment
+from bench.specs import MEAN, STD
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, for every network alike
 AHEAD = 2
 """Batches that are read before they are asked for, where data are streamed."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench import catalog, derived, losses, plan
+from bench import catalog, derived, losses, networks, plan
 from bench.device import resolve_device, synchronise
 from bench.execution import rule
 from bench.forward import Forward
@@ -71,9 +71,8 @@ def costs(cells: Sequence[Cell], prepared: dict[str, Prepared], job: Job) -> lis
 def _measure(architecture: str, expression: str, classes: int, job: Job) -> _Step:
     """Median of three steps and passes, after one to warm up."""
     recipe, device = job.study.recipe, resolve_device(job.device)
-    spec, options = catalog.architecture(architecture)
-    network = spec.build(channels=3, classes=classes, **{**spec.options, **options})
-    forward = Forward(network.to(device), spec.divisor, rule(recipe, device))
+    network = networks.build(architecture, classes).to(device)
+    forward = Forward(network, catalog.architecture(architecture)[0].divisor, rule(recipe, device))
     loss = losses.build(expression)
     optimiser = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
     images = torch.rand(recipe.batch, 3, *recipe.size, device=device).contiguous(memory_format=torch.channels_last)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from bench import train
@@ -96,18 +94,6 @@ def predictions(
             if size is not None and len(pieces) == len(windows(size, recipe)):
                 yield _joined(size, pieces, soft=soft)
                 pieces, size = [], next(whole, None)
-
-
-@torch.no_grad()
-def flops(network: nn.Module, divisor: int, size: tuple[int, int], device: torch.device) -> int:
-    """Floating point operations of a forward pass of one image at training size; a multiply-add counts as two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    network.eval()
-    height, width = (math.ceil(edge / divisor) * divisor for edge in size)
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, height, width, device=device))
-    return counter.get_total_flops()
 
 
 @torch.inference_mode()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # numpy and torch are named in signatures only; importing thi
 IGNORE = 255
 """The mask value of a pixel that is neither trained on nor counted."""
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""What images in [0, 1] are normalised by before any network sees them: ImageNet's, for every network alike."""
+
 Split = Literal["train", "val", "test"]
 Fit = Literal["resize", "letterbox", "tile"]
 Measures = Literal["boundary", "objects"]
@@ -93,22 +96,48 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pretrained:
+    """A file of weights that a network starts from, found on this machine.
+
+    Attributes:
+        source: Where it is from, as a reader could find it again: `smp-hub/resnet34.imagenet@7a57b34`, or a path.
+        path: Where it is here.
+    """
+
+    source: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureSpec:
     """What a file in `architectures/` defines as `SPEC`.
 
+    Every architecture has the option `channels` (3, or 1 for grey images) beside its own: the engine provides it.
+
     Attributes:
-        build: `build(channels, classes, **options)` gives a module mapping float (N, channels, H, W) to
-            logits (N, classes, H, W), for H and W that are multiples of `divisor`.
+        citation: The paper it follows.
+        build: `build(channels, classes, **options)` gives a module mapping float (N, channels, H, W), normalised by
+            MEAN and STD, to logits (N, classes, H, W), for H and W that are multiples of `divisor`. It raises
+            NameUnknown, before any tensor is computed, where options do not go together.
+        licence: Of the code that `build` runs.
+        origin: Who wrote that code: a library, or this project.
         divisor: The engine pads inputs to a multiple of this and crops the logits back [pixels].
         options: The options `build` accepts, with their defaults.
+        pretrained: `pretrained(**options)` gives the file that the weights are from at the start, downloaded if need
+            be; None where they are random. Itself None where they always are.
+        unused: Parameters that a loss never moves, by the beginning of their names, each with the reason.
     """
 
     title: str
     family: str
     citation: str
     build: Callable[..., torch.nn.Module]
+    licence: str = ""
+    origin: str = ""
     divisor: int = 32
     options: Mapping[str, Option] = field(default_factory=dict[str, Option])
+    pretrained: Callable[..., Pretrained | None] | None = None
+    unused: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +157,7 @@ class Recipe:
             every `decay_epochs`), or plateau (times `decay` after `decay_epochs` without a better validation score).
         decay: What step and plateau multiply the rate with, above 0 and below 1.
         decay_epochs: Epochs, for step and plateau.
+        decay_times: How often the rate is lowered at most, for step and plateau; None for no limit.
         warmup: Share of all steps in which the rate rises linearly, 0 to 0.5.
         clip: Largest gradient; 0 for no clipping.
         clip_by: What `clip` is of: the norm of the whole gradient, or the value of each of its elements.
@@ -148,6 +178,7 @@ class Recipe:
     schedule: Literal["cosine", "constant", "step", "plateau"] = "cosine"
     decay: float = 0.5
     decay_epochs: int = 5
+    decay_times: int | None = None
     warmup: float = 0.1
     clip: float = 1.0
     clip_by: Literal["norm", "value"] = "norm"

@@ -30,6 +30,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "recipe.warmup": (0.0, 0.5),
     "recipe.decay": (1e-6, 0.999999),
     "recipe.decay_epochs": (1, 100_000),
+    "recipe.decay_times": (1, 1000),
     "recipe.clip": (0.0, 1e6),
     "recipe.patience": (1, 100_000),
     "tuning.lr_range": (1e-8, 100.0),

@@ -301,7 +301,8 @@ def _decay(recipe: Recipe, training: Training) -> None:
     """Lower the level of the rate after an epoch, where the schedule goes down in steps."""
     epoch = len(training.history)
     since = training.level_since if recipe.schedule == "step" else max(training.level_since, training.best_epoch)
-    if recipe.schedule in ("step", "plateau") and epoch - since >= recipe.decay_epochs:
+    spent = recipe.decay_times is not None and training.level < recipe.decay ** (recipe.decay_times - 0.5)
+    if recipe.schedule in ("step", "plateau") and epoch - since >= recipe.decay_epochs and not spent:
         training.level, training.level_since = training.level * recipe.decay, epoch
 
 

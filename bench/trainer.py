@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench import catalog, checkpoint, plan, train, tune
+from bench import catalog, checkpoint, networks, plan, train, tune
 from bench.data import Pairs
 from bench.execution import Memory, Timer, fitting
 from bench.forward import Forward
@@ -119,7 +119,8 @@ class Trainer:
         decay = recipe.weight_decay if candidate.weight_decay is None else candidate.weight_decay
         recipe = replace(recipe, weight_decay=decay, batch=candidate.batch or recipe.batch)
         if seed not in self.initial:
-            self.initial[seed] = train.weights(build(cell, self.classes))
+            network = networks.build(cell.architecture, self.classes, seed_of(cell))
+            self.initial[seed] = train.weights(network)
         path = folder / "checkpoint.safetensors"
         keep = _Keeper(path, key, self.job.checkpoint_s)
 
@@ -193,13 +194,6 @@ class _Keeper:
         checkpoint.save(self.path, training, self.key)
         self.since = time.perf_counter()
         self.cost = self.since - began
-
-
-def build(cell: Cell, classes: int) -> nn.Module:
-    """The network of a cell on the CPU, initialised from the cell's own seed."""
-    spec, options = catalog.architecture(cell.architecture)
-    torch.manual_seed(seed_of(cell))
-    return spec.build(channels=3, classes=classes, **{**spec.options, **options})
 
 
 def seed_of(cell: Cell) -> int:

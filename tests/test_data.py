@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import normalize
 
-from bench.data import MEAN, STD, Resident, Streamed, normalise, ordered, place, resident, shuffled
+from bench.data import Resident, Streamed, normalise, ordered, place, resident, shuffled
 from bench.presets import PRESETS, Affine, Augment, Colour
-from bench.specs import IGNORE
+from bench.specs import IGNORE, MEAN, STD
 from tests.encoded import encoded, inside
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "checkpoint", "data", "device", "estimate", "evaluate", "execution", "forward", "train", "trainer",
+    "augment", "cell", "checkpoint", "data", "device", "estimate", "evaluate", "execution", "forward", "networks", "train", "trainer",
     "tune",
 }  # fmt: skip
 
@@ -49,7 +49,7 @@ LAYERS = [
     {"report"},
     {"contact", "recompute", "selection"},
     {"compare", "verify"},
-    {"device", "forward"},
+    {"device", "forward", "networks"},
     {"train"},
     {"tune", "evaluate", "checkpoint", "execution"},
     {"trainer"},

@@ -333,10 +333,9 @@ def test_records_are_plain_json_that_json_itself_reads(finished: Place):
 
 
 def _tiny() -> torch.nn.Module:
-    from bench import catalog
+    from bench import networks
 
-    spec, options = catalog.architecture("tiny")
-    return spec.build(channels=3, classes=10, **(spec.options | options))
+    return networks.build("tiny", 10)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench import catalog, execution, losses, train
+from bench import catalog, execution, losses, networks, train
 from bench.data import Resident, normalise, resident
 from bench.device import environment
 from bench.forward import Forward
@@ -46,10 +46,8 @@ def pairs(size: int) -> Resident:
 
 
 def built(architecture: str, way: Execution) -> Forward:
-    spec, options = catalog.architecture(architecture)
-    torch.manual_seed(0)
-    network = spec.build(channels=3, classes=2, **{**spec.options, **options}).to(GPU).train()
-    return Forward(network, spec.divisor, way)
+    network = networks.build(architecture, 2, seed=0).to(GPU).train()
+    return Forward(network, catalog.architecture(architecture)[0].divisor, way)
 
 
 def bare(architecture: str, way: Execution, data: Resident, recipe: Recipe) -> float:

@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from bench import catalog, losses, train
-from bench.data import MEAN, STD, Resident, normalise
+from bench import catalog, losses, networks, train
+from bench.data import Resident, normalise
 from bench.forward import Forward
 from bench.records import Execution
-from bench.specs import Recipe
+from bench.specs import MEAN, STD, Recipe
 
 Pair = tuple[Path, Path]
 
@@ -118,9 +118,7 @@ class Script:
 
 def network(architecture: str) -> tuple[nn.Module, int]:
     """A network for two classes, always with the same weights, and its divisor."""
-    spec, options = catalog.architecture(architecture)
-    torch.manual_seed(0)
-    return spec.build(channels=3, classes=2, **{**spec.options, **options}), spec.divisor
+    return networks.build(architecture, 2, seed=0), catalog.architecture(architecture)[0].divisor
 
 
 def forward(architecture: str, precision: str = "fp32", batch: int = 8) -> Forward:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import catalog
+from bench import networks
 from bench.data import Resident, resident, shuffled
 from bench.losses import build
 from bench.presets import PRESETS, Augment
@@ -53,8 +53,7 @@ def batches(pairs: Resident, augment: Augment) -> Iterator[tuple[Tensor, Tensor]
 
 def training():
     """The whole step: forward, loss, backward, update."""
-    spec, options = catalog.architecture("unet[encoder=resnet34]")
-    network = spec.build(3, 2, **options).to(memory_format=torch.channels_last).train()
+    network = networks.build("unet[encoder=resnet34]", 2).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
     loss = build("dice+ce")
 

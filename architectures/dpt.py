@@ -1,0 +1,34 @@
+"""DPT: a plain vision transformer whose layers are reassembled into a feature pyramid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.specs import ArchitectureSpec
+
+from ._smp import LICENCE, ORIGIN
+from ._smp import build as _build
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(
+    channels: int, classes: int, encoder: str = "tu-vit_small_patch16_224", weights: str = "none", decoder: int = 256
+) -> nn.Module:
+    """DPT with a transformer of timm (after tu-); `decoder` channels where levels are fused."""
+    return _build(
+        "dpt", channels=channels, classes=classes, encoder=encoder, weights=weights, decoder_fusion_channels=decoder
+    )
+
+
+SPEC = ArchitectureSpec(
+    title="DPT",
+    family="transformer",
+    citation="Ranftl, Bochkovskiy, Koltun 2021, doi:10.1109/ICCV48922.2021.01196",
+    licence=LICENCE,
+    origin=ORIGIN,
+    build=build,
+    divisor=32,
+    options={"encoder": "tu-vit_small_patch16_224", "weights": "none", "decoder": 256},
+)
