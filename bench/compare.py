@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from bench import leaderboard, metrics, plan, statistics
+from bench import leaderboard, metrics, paired, plan, statistics
 from bench.errors import StudyError
 from bench.leaderboard import Row, Standing
 from bench.metrics import Counts, Metric, Profile
@@ -228,7 +228,7 @@ def _difference(metric: Metric, one: Sequence[Counts], other: Sequence[Counts]) 
     """The difference of the means over the seeds, paired by the images, with the noise of images and seeds."""
     samples = statistics.sample(metric, one), statistics.sample(metric, other)
     a, b = (None if sample is None else sample.value for sample in samples)
-    found = None if samples[0] is None or samples[1] is None else statistics.compare(samples[1], samples[0])
+    found = None if samples[0] is None or samples[1] is None else paired.compare(samples[1], samples[0])
     interval = None if found is None else found.interval
     if interval is not None and metric.better == "higher":  # two shares differ by 1 at most
         interval = (max(interval[0], -1.0), min(interval[1], 1.0))

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import leaderboard, statistics, variance
+from bench import leaderboard, paired, statistics, variance
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
-from bench.statistics import LEVEL, Difference
+from bench.paired import Difference
+from bench.statistics import LEVEL
 from bench.variance import Decomposition
 
 FEW = 10
@@ -253,12 +254,17 @@ def _wilcoxon(values: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy import stats
 
     pairs = list(combinations(range(values.shape[1]), 2))
-    ps = []
-    for one, other in pairs:
-        difference = values[:, one] - values[:, other]
-        ps.append(float(stats.wilcoxon(difference).pvalue) if difference.any() else 1.0)
+    ones, others = np.array(pairs).T
+    apart = values[:, ones] - values[:, others]
+    size = np.sort(np.abs(apart), axis=0)
+    plain = (size[0] > 0) & (np.diff(size, axis=0) > 0).all(axis=0)  # neither zeros nor ties: all at once, exactly
+    ps = np.ones(len(pairs))
+    if plain.any():
+        ps[plain] = stats.wilcoxon(apart[:, plain], axis=0).pvalue
+    for at in np.flatnonzero(~plain & apart.any(axis=0)):
+        ps[at] = stats.wilcoxon(apart[:, at]).pvalue
     result = np.ones((values.shape[1],) * 2)
-    for (one, other), p in zip(pairs, statistics.holm(ps), strict=True):
+    for (one, other), p in zip(pairs, paired.holm(ps), strict=True):
         result[one, other] = result[other, one] = p
     return result
 

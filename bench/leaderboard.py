@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import metrics, plan, statistics
+from bench import metrics, paired, plan, statistics
 from bench.metrics import Counts, Metric, Profile, Values
+from bench.paired import Difference, Pairs
 from bench.records import Record, Status
 from bench.specs import Cell, Study
-from bench.statistics import Difference, Interval, Sample
+from bench.statistics import Interval, Sample
 from bench.store import Store
 
 CLASSES = {
@@ -214,16 +215,16 @@ def _sample(runs: Sequence[Row], name: str) -> Sample | None:
     return Sample(runs=np.array(values), drawn=drawn, images=len(runs[0].ids), share=name not in runs[0].amounts)
 
 
-def _standings(own: Sequence[Row], profile: Profile) -> tuple[tuple[Standing, ...], dict[tuple[int, int], Difference]]:
+def _standings(own: Sequence[Row], profile: Profile) -> tuple[tuple[Standing, ...], Pairs]:
     groups: dict[tuple[str, str | None], list[Row]] = {}
     for row in own:
         groups.setdefault((row.cell.architecture, row.cell.loss), []).append(row)
     unranked = [_standing(tuple(group), profile) for group in groups.values()]
     unranked.sort(key=lambda standing: -_or(standing.values.get(profile.primary), -1.0))
     samples = [one.samples.get(profile.primary) if one.complete else None for one in unranked]
-    pairs = statistics.comparisons(samples, [images(one) for one in unranked])
+    pairs = paired.comparisons(samples, [images(one) for one in unranked])
     values = [one.values.get(profile.primary) if one.complete else None for one in unranked]
-    placed = statistics.ranks(values, pairs)
+    placed = paired.ranks(values, pairs)
     groups_of = {rank: at for at, rank in enumerate(sorted({rank for rank in placed if rank is not None}), start=1)}
     drawn = statistics.draws([sample for sample in samples if sample is not None])
     spread = iter(

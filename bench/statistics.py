@@ -1,4 +1,4 @@
-"""How sure a number is: resampled images, intervals, paired differences, ranks and power; numpy and SciPy.
+"""How sure a number is: resampled images, intervals, ranges of ranks and power; numpy and SciPy.
 
 Two sources of noise are counted: which images were drawn for the test, by the bootstrap, and which seeds a network was
 trained with, by the spread between them. Why these intervals and no others is measured in docs/adr/0008-intervals.md.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,30 +58,6 @@ class Sample:
     def seed_variance(self) -> float:
         """Variance of the mean that comes from the seeds; 0 for one run, where it is not known."""
         return float(self.runs.var(ddof=1)) / len(self.runs) if len(self.runs) > 1 else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Two numbers on the same images.
-
-    Attributes:
-        value: The first minus the second.
-        interval: Its 95% interval, for this pair alone.
-        p: Two-sided, for this pair alone; `adjusted` is Holm's, over all pairs that were compared.
-        error: Standard error; `freedom` its degrees of freedom.
-    """
-
-    value: float
-    interval: Interval
-    p: float
-    adjusted: float
-    error: float
-    freedom: float
-
-    @property
-    def separated(self) -> bool:
-        """Whether the two can be told apart among all that were compared."""
-        return self.adjusted < 1 - LEVEL
 
 
 def draw(metrics: Sequence[Metric], counts: Counts, resamples: int = RESAMPLES) -> list[Values]:
@@ -151,7 +127,7 @@ def sure(one: Sample | None) -> Interval | None:
     if one is None or found is None:
         return None
     error, freedom = found
-    value, half = one.value, _quantile(freedom) * error
+    value, half = one.value, quantile(freedom) * error
     if not one.share:
         return (value * math.exp(-half / value), value * math.exp(half / value)) if value > 0 else (0.0, half)
     slope = value * (1 - value)
@@ -159,80 +135,6 @@ def sure(one: Sample | None) -> Interval | None:
         return value - half, value + half
     middle = math.log(value / (1 - value))
     return _logistic(middle - half / slope), _logistic(middle + half / slope)
-
-
-def compare(one: Sample, other: Sample) -> Difference | None:
-    """The paired difference of two numbers on the same images; None where its noise cannot be had.
-
-    Runs are not paired: seed 1 of one network has nothing in common with seed 1 of another.
-    """
-    found = _error(one.drawn - other.drawn, one.images, [one, other])
-    if found is None:
-        return None
-    error, freedom = found
-    if degrees := len(one.runs) + len(other.runs) - 2:  # far out in the tails Welch's would promise too much
-        freedom = min(freedom, 2.0 * degrees)
-    value = one.value - other.value
-    if error < 1e-12:
-        p = 1.0 if math.isclose(value, 0.0, abs_tol=1e-12) else 0.0
-    else:
-        p = float(2 * _student().sf(abs(value) / error, freedom))
-    half = _quantile(freedom) * error
-    return Difference(value=value, interval=(value - half, value + half), p=p, adjusted=p, error=error, freedom=freedom)
-
-
-def comparisons(samples: Sequence[Sample | None], images: Sequence[Hashable]) -> dict[tuple[int, int], Difference]:
-    """Every pair of rows on the same images, first minus second, with Holm's correction over all of them.
-
-    All pairs, since the leader is chosen by the data: against the leader alone, the best of ten equal networks would
-    be called better than the worst far more often than in 5%.
-
-    Args:
-        samples: The noise of each row; None for a row that has none.
-        images: What it was scored on; rows are compared only when this is equal, since only then they are paired.
-    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
-    """
-    found: dict[tuple[int, int], Difference] = {}
-    for at, one in enumerate(samples):
-        for after, other in enumerate(samples[at + 1 :], start=at + 1):
-            if one is not None and other is not None and images[at] == images[after]:
-                difference = compare(one, other)
-                if difference is not None:
-                    found[at, after] = difference
-    adjusted = holm([one.p for one in found.values()])
-    return {pair: replace(one, adjusted=p) for (pair, one), p in zip(found.items(), adjusted, strict=True)}
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p of each: reject below a level, and the chance of any wrong rejection is below that level."""
-    order = np.argsort(ps, kind="stable")
-    result = np.empty(len(ps))
-    result[order] = np.maximum.accumulate(np.minimum(1.0, np.asarray(ps)[order] * np.arange(len(ps), 0, -1)))
-    return [float(p) for p in result]
-
-
-def ranks(values: Sequence[float | None], pairs: Mapping[tuple[int, int], Difference]) -> list[int | None]:
-    """Competition ranks in which a row shares the rank of a leader it cannot be told from.
-
-    Rows are walked from the best down; a row joins the group of its leader when they were compared and could not be
-    separated, else it leads a new group. A row without a value has no rank.
-
-    Args:
-        values: The metric of each row, higher is better.
-        pairs: What `comparisons` found; rows it left out stand alone.
-    Returns:
-        1-based ranks in the order given.
-    """
-    order = sorted((at for at, value in enumerate(values) if value is not None), key=lambda at: -(values[at] or 0.0))
-    result: list[int | None] = [None] * len(values)
-    leader = -1
-    for place, at in enumerate(order, start=1):
-        found = pairs.get((min(leader, at), max(leader, at)))
-        if found is not None and not found.separated:
-            result[at] = result[leader]
-        else:
-            leader, result[at] = at, place
-    return result
 
 
 def draws(samples: Sequence[Sample]) -> Values:
@@ -279,7 +181,7 @@ def power(difference: float, error: float, freedom: float, level: float = 1 - LE
 
     if error <= 0:
         return 1.0 if difference else 0.0
-    shift, bounds = abs(difference) / error, _student().isf(level / 2, freedom) * _chi(freedom)
+    shift, bounds = abs(difference) / error, student().isf(level / 2, freedom) * _chi(freedom)
     return float((ndtr(shift - bounds) + ndtr(-shift - bounds)).mean())
 
 
@@ -350,11 +252,20 @@ def _defined(values: Values) -> Values | None:
 
 
 def _image_variance(drawn: Values, images: int) -> float | None:
-    """Variance that comes from the images; resampling shrinks it by (n - 1) / n, which is undone."""
-    defined = _defined(drawn)
-    if defined is None or len(defined) < 2 or images < 2:
-        return None
-    return float(defined.var(ddof=1)) * images / (images - 1)
+    """Variance that comes from the images; None where fewer than half of the resamples are defined."""
+    found = float(image_variances(drawn[None], images)[0])
+    return None if math.isnan(found) else found
+
+
+def image_variances(drawn: Values, images: int) -> Values:
+    """Variance that comes from the images, per row of (rows, B); resampling shrinks it by (n - 1) / n, undone here."""
+    defined = ~np.isnan(drawn)
+    count = defined.sum(axis=1)
+    enough = (2 * count >= drawn.shape[1]) & (count > 1) & (images > 1)
+    filled = np.where(defined, drawn, 0.0)
+    mean = filled.sum(axis=1) / np.maximum(count, 1)
+    squares = (np.where(defined, drawn - mean[:, None], 0.0) ** 2).sum(axis=1)
+    return np.where(enough, squares / np.maximum(count - 1, 1) * images / max(images - 1, 1), np.nan)
 
 
 def _error(drawn: Values, images: int, samples: Sequence[Sample]) -> tuple[float, float] | None:
@@ -378,8 +289,9 @@ def _logistic(value: float) -> float:
 
 
 @functools.lru_cache(maxsize=4096)
-def _quantile(freedom: float) -> float:
-    return float(_student().ppf((1 + LEVEL) / 2, freedom))
+def quantile(freedom: float) -> float:
+    """How many standard errors a 95% interval reaches either way, by Student's t."""
+    return float(student().ppf((1 + LEVEL) / 2, freedom))
 
 
 @functools.lru_cache(maxsize=64)
@@ -390,7 +302,7 @@ def _chi(freedom: float) -> Values:
     return np.sqrt(chi2.ppf((np.arange(4000) + 0.5) / 4000, freedom) / freedom)
 
 
-def _student() -> Any:
+def student() -> Any:
     """SciPy is imported when it is needed."""
     from scipy.stats import t
 

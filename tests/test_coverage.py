@@ -9,7 +9,8 @@ import pytest
 
 from bench import statistics
 from bench.metrics import PROFILES
-from bench.statistics import Sample, compare, comparisons, power, sample, sure
+from bench.paired import compare, comparisons
+from bench.statistics import Sample, power, sample, sure
 from tests.simulated import World, cells, truth
 
 METRICS = [PROFILES["default"].metrics[name] for name in ("mdice_d_fg", "mdice_i_fg")]

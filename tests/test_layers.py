@@ -42,6 +42,7 @@ LAYERS = [
     {"decode"},
     {"augment"},
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine"},
+    {"paired"},
     {"archive", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"comparisons", "tables", "doubts"},
     {"prepare", "figures", "svg", "pictures", "efficiency", "diagrams", "published"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, metrics, statistics
+from bench import leaderboard, metrics, paired, statistics
 from bench.leaderboard import Row
 from bench.records import Record
 from bench.specs import Budget, Cell, Place, Tuning
@@ -78,9 +78,9 @@ def test_real_groups_of_three_seeds_that_differ_in_nothing_else_are_told_apart_a
     groups = [_sampled(fresh[at : at + 3]) for at in range(0, 60, 3)]
     pairs = [(at, (at + step) % 20) for step in (1, 7) for at in range(20)]
 
-    found = [statistics.compare(groups[one], groups[other]) for one, other in pairs]
+    found = [paired.compare(groups[one], groups[other]) for one, other in pairs]
     alone = sum(one is not None and one.p < 0.05 for one in found)
-    adjusted = statistics.holm([one.p for one in found if one is not None])
+    adjusted = paired.holm([one.p for one in found if one is not None])
     print(f"{alone} of {len(found)} pairs at 5% each; with Holm {sum(p < 0.05 for p in adjusted)}")
 
     assert 40 == len(adjusted)

@@ -11,21 +11,17 @@ from scipy import stats
 
 from bench import statistics
 from bench.metrics import PROFILES, Counts, Metric
+from bench.paired import Difference, compare, comparisons, holm, ranks
 from bench.statistics import (
     SEED,
-    Difference,
     Sample,
-    compare,
-    comparisons,
     detectable,
     draw,
     draws,
-    holm,
     interval,
     places,
     power,
     rank_ranges,
-    ranks,
     resampled,
     sample,
     seeds_needed,
