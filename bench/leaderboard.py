@@ -118,8 +118,19 @@ class Board:
 
 
 def rows(study: Study, store: Store, profile: Profile) -> list[Row]:
-    """One row per cell of the study, in its order; nothing is left out because it failed."""
-    return [_row(cell, study, store, profile) for cell in plan.cells(study)]
+    """One row per cell of the study, in its order, with its numbers; nothing is left out because it failed."""
+    return score(stored(study, store, [profile]), profile)
+
+
+def stored(study: Study, store: Store, profiles: Sequence[Profile]) -> list[Row]:
+    """One row per cell of the study, in its order, with its counts, and the measures that some profile needs."""
+    needed = any(metric.measure for profile in profiles for metric in profile.metrics.values())
+    return [_row(cell, study, store, measured=needed) for cell in plan.cells(study)]
+
+
+def score(table: Sequence[Row], profile: Profile, *, sure: bool = True) -> list[Row]:
+    """Stored rows with their numbers under a profile, and the noise of each; of the primary alone unless `sure`."""
+    return [row if row.counts is None else _scored(row, profile, sure=sure) for row in table]
 
 
 def boards(table: Sequence[Row], profile: Profile) -> list[Board]:
@@ -148,7 +159,7 @@ def label(row: Row | Standing) -> str:
     return architecture if loss is None else f"{architecture} · {loss}"
 
 
-def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
+def _row(cell: Cell, study: Study, store: Store, *, measured: bool) -> Row:
     record = store.read(cell)
     if record is None:
         return Row(cell=cell, status="pending", record=None, values={})
@@ -163,26 +174,34 @@ def _row(cell: Cell, study: Study, store: Store, profile: Profile) -> Row:
         return Row(cell=cell, status=status, record=record, values={})
     ids, counts = store.counts(cell)
     order = np.argsort(np.array(ids))
-    counts, measures = counts[order], _measures(record, store, profile)
-    amounts = frozenset(name for name, metric in profile.metrics.items() if metric.better != "higher")
-    classes = [spec.name for spec in record.data.classes]
     return Row(
         cell=cell,
         status=status,
         record=record,
-        values=metrics.scores(counts, classes, profile, measures),
+        values={},
         ids=tuple(ids[at] for at in order),
-        counts=counts,
-        measures=measures,
-        drawn=_drawn(counts, measures, classes, profile),
-        amounts=amounts,
+        counts=counts[order],
+        measures=_measures(record, store) if measured else {},
     )
 
 
-def _measures(record: Record, store: Store, profile: Profile) -> dict[str, Values]:
-    """The measures of a cell in the order of its image ids, where the profile needs some and they were stored."""
-    if not any(metric.measure for metric in profile.metrics.values()):
-        return {}
+def _scored(row: Row, profile: Profile, *, sure: bool) -> Row:
+    assert row.counts is not None
+    classes = _classes([row])
+    return replace(
+        row,
+        values=metrics.scores(row.counts, classes, profile, row.measures),
+        drawn=_drawn(row.counts, row.measures, classes, profile, sure=sure),
+        amounts=frozenset(name for name, metric in profile.metrics.items() if metric.better != "higher"),
+    )
+
+
+def _classes(rows: Sequence[Row]) -> list[str]:
+    return next([spec.name for spec in row.record.data.classes] for row in rows if row.record and row.record.data)
+
+
+def _measures(record: Record, store: Store) -> dict[str, Values]:
+    """The measures of a cell in the order of its image ids, where they were stored."""
     ids, measures = store.measures(record)
     order = np.argsort(np.array(ids))
     return {name: values[order] for name, values in measures.items()}
@@ -192,15 +211,18 @@ def _protocol(record: Record) -> str:
     return plan.digest({name: record.ingredients.get(name) for name in ("recipe", "tuning", "budget")})
 
 
-def _drawn(counts: Counts, measures: Measures, classes: Sequence[str], profile: Profile) -> dict[str, Values]:
-    """Every number of `metrics.scores` on resampled images, float64 (B,) each; without those that were not measured."""
-    per_class = CLASSES if profile is metrics.DEFAULT else {}
-    counted = {name: metric for name, metric in profile.metrics.items() if metric.measure is None}
+def _drawn(
+    counts: Counts, measures: Measures, classes: Sequence[str], profile: Profile, *, sure: bool
+) -> dict[str, Values]:
+    """The numbers of `metrics.scores` on resampled images, float64 (B,) each; without those that were not measured."""
+    per_class = CLASSES if profile is metrics.DEFAULT and sure else {}
+    wanted = profile.metrics if sure else {profile.primary: profile.metrics[profile.primary]}
+    counted = {name: metric for name, metric in wanted.items() if metric.measure is None}
     found = statistics.draw([*counted.values(), *per_class.values()], counts)
     result = dict(zip(counted, found, strict=False))
     for prefix, values in zip(per_class, found[len(counted) :], strict=True):
         result |= {f"{prefix}/{name}": values[:, at] for at, name in enumerate(classes)}
-    for name, metric in profile.metrics.items():
+    for name, metric in wanted.items():
         if metric.measure is not None and (stored := metrics.source(metric, counts, measures)) is not None:
             [result[name]] = statistics.draw([metric], stored)
     return result
@@ -315,15 +337,8 @@ def _joined(folds: Sequence[Row], profile: Profile) -> Row:
         for name in folds[0].measures
         if all(name in row.measures for row in folds)
     }
-    classes = next([spec.name for spec in row.record.data.classes] for row in folds if row.record and row.record.data)
-    return replace(
-        folds[0],
-        values=metrics.scores(counts, classes, profile, measures),
-        ids=tuple(name for row in folds for name in row.ids),
-        counts=counts,
-        measures=measures,
-        drawn=_drawn(counts, measures, classes, profile),
-    )
+    joined = replace(folds[0], ids=tuple(name for row in folds for name in row.ids), counts=counts, measures=measures)
+    return _scored(joined, profile, sure=all(name in folds[0].drawn for name in profile.metrics))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
