@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -162,14 +163,23 @@ def rank(values: NDArray[np.float64]) -> Ranking:
     datasets, methods = values.shape
     means = _mean_ranks(values)
     unit = math.sqrt(methods * (methods + 1) / (6 * datasets))
-    critical = float(stats.studentized_range.isf(1 - LEVEL, methods, np.inf)) / math.sqrt(2) * unit
     apart = np.abs(means[:, None] - means[None])
     nemenyi = stats.studentized_range.sf(apart / unit * math.sqrt(2), methods, np.inf)
     np.fill_diagonal(nemenyi, 1.0)
     statistic = p = None
     if methods > 2 and (values != values[:, :1]).any():
         statistic, p = (float(number) for number in stats.friedmanchisquare(*values.T))
-    return Ranking(tuple(means.tolist()), statistic, p, critical, nemenyi, _wilcoxon(values), _cliques(means, critical))
+    least = critical(methods, datasets)
+    return Ranking(tuple(means.tolist()), statistic, p, least, nemenyi, _wilcoxon(values), _cliques(means, least))
+
+
+@functools.cache
+def critical(methods: int, datasets: int) -> float:
+    """The difference of mean ranks that Nemenyi's test calls real at 5%."""
+    from scipy import stats
+
+    unit = math.sqrt(methods * (methods + 1) / (6 * datasets))
+    return float(stats.studentized_range.isf(1 - LEVEL, methods, np.inf)) / math.sqrt(2) * unit
 
 
 def across(boards: Sequence[Board], profile: Profile, missing: Missing = Missing.COMMON) -> Across | None:
@@ -178,6 +188,39 @@ def across(boards: Sequence[Board], profile: Profile, missing: Missing = Missing
     Data sets without any scored network are left out first; then either the networks that lack a score somewhere are,
     or their missing scores are imputed.
     """
+    found = _common(boards, profile, missing)
+    if found is None:
+        return None
+    table = [[own[name] for name in found.methods] for own in found.scores.values()]
+    return Across(
+        missing=missing,
+        datasets=tuple(board.title for board in boards if board.dataset in found.scores),
+        methods=found.methods,
+        values=found.values,
+        ranking=rank(found.values),
+        leads=_leads(table, profile),
+        dropped=found.dropped,
+        imputed=found.imputed,
+    )
+
+
+def mean_ranks(boards: Sequence[Board], profile: Profile, missing: Missing) -> list[tuple[Name, float]]:
+    """The networks that `across` ranks with their mean ranks, best first; empty where it ranks none."""
+    found = _common(boards, profile, missing)
+    return [] if found is None else list(zip(found.methods, _mean_ranks(found.values).tolist(), strict=True))
+
+
+class _Common(NamedTuple):
+    """The networks that have a score on every data set, best mean rank first; the rest as in `Across`."""
+
+    scores: dict[str, dict[Name, Standing]]
+    methods: tuple[Name, ...]
+    values: NDArray[np.float64]
+    dropped: tuple[str, ...]
+    imputed: tuple[tuple[str, str, str | None], ...]
+
+
+def _common(boards: Sequence[Board], profile: Profile, missing: Missing) -> _Common | None:
     used = [board for board in boards if _scores(board, profile)]
     dropped = [f"data set {board.dataset}: no network has a score" for board in boards if board not in used]
     scores = {board.dataset: _scores(board, profile) for board in used}
@@ -194,17 +237,7 @@ def across(boards: Sequence[Board], profile: Profile, missing: Missing = Missing
         return None
     values = np.array([[_value(found[name], profile) for name in methods] for found in scores.values()])
     order = np.argsort(_mean_ranks(values), kind="stable")
-    methods, values = [methods[at] for at in order], values[:, order]
-    return Across(
-        missing=missing,
-        datasets=tuple(board.title for board in used),
-        methods=tuple(methods),
-        values=values,
-        ranking=rank(values),
-        leads=_leads([[found[name] for name in methods] for found in scores.values()], profile),
-        dropped=tuple(dropped),
-        imputed=tuple(imputed),
-    )
+    return _Common(scores, tuple(methods[at] for at in order), values[:, order], tuple(dropped), tuple(imputed))
 
 
 def sentence(table: Across) -> str:

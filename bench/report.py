@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from bench import (
     quantities,
     sections,
     tables,
+    views,
 )
 from bench import study as studies
 from bench.comparisons import Across, Missing
@@ -33,6 +34,7 @@ from bench.metrics import Profile
 from bench.records import Record, Status
 from bench.specs import Study
 from bench.store import Store, write_bytes
+from bench.views import View
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 FAILED = (Status.FAILED, Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.INTERRUPTED, Status.DIVERGED)
@@ -47,6 +49,8 @@ class Content(NamedTuple):
     rows: list[Row]
     boards: list[Board]
     across: Across | None = None
+    missing: Missing = Missing.COMMON
+    views: tuple[View, ...] = ()
 
 
 def write(store_root: Path, profile_name: str = "default", missing: Missing = Missing.COMMON) -> Path:
@@ -64,9 +68,19 @@ def collect(store_root: Path, profile_name: str = "default", missing: Missing = 
     """Read a study's folder and rank what is in it; raises what `write` raises."""
     profile, store = metrics.profile(profile_name), Store(store_root)
     study = studies.load(str(store_root / "study.toml"))
-    rows = leaderboard.rows(study, store, profile)
+    stored = leaderboard.stored(study, store, [profile, *metrics.PROFILES.values()])
+    rows = leaderboard.score(stored, profile)
     boards = leaderboard.boards(rows, profile)
-    return Content(study, profile, store, rows, boards, comparisons.across(boards, profile, missing))
+    return Content(
+        study=study,
+        profile=profile,
+        store=store,
+        rows=rows,
+        boards=boards,
+        across=comparisons.across(boards, profile, missing),
+        missing=missing,
+        views=tuple(views.views(stored, View(profile, boards))),
+    )
 
 
 def publish(content: Content) -> Path:
@@ -83,19 +97,20 @@ def files(content: Content) -> dict[str, str]:
 
 def texts(content: Content) -> dict[str, str]:
     """The leaderboard as text, by the names of its files."""
-    _, profile, _, rows, boards, across = content
+    profile, rows, boards = content.profile, content.rows, content.boards
     return {
         "leaderboard.csv": tables.as_csv(rows, boards),
         "leaderboard.md": tables.as_markdown(boards, profile),
         "leaderboard.json": tables.as_json(rows, boards, profile),
-        "statistics.json": json.dumps(comparisons.as_dict(boards, profile, across), indent=1, allow_nan=False) + "\n",
+        "statistics.json": json.dumps(comparisons.as_dict(boards, profile, content.across), indent=1, allow_nan=False)
+        + "\n",
     }
 
 
 def index(content: Content) -> str:
     """The page of what was collected."""
-    study, profile, store, rows, boards, across = content
-    return page(study, boards, rows, profile, store, across)
+    template = _environment().get_template("report.html")
+    return template.render(**_context(content))
 
 
 def newest(results: Path) -> Path:
@@ -110,36 +125,37 @@ def newest(results: Path) -> Path:
     return max(folders, key=lambda folder: (_touched(folder), folder.name))
 
 
-def page(
-    study: Study,
-    boards: Sequence[Board],
-    table: Sequence[Row],
-    profile: Profile,
-    store: Store,
-    across: Across | None = None,
-) -> str:
-    """The whole page as HTML."""
+def _context(content: Content) -> dict[str, Any]:
+    """What the template is filled with."""
+    study, profile, table = content.study, content.profile, content.rows
     records = [row.record for row in table if row.record is not None]
-    template = _environment().get_template("report.html")
-    return template.render(
-        study=study,
-        profile=profile,
-        primary=profile.metrics[profile.primary],
-        sections=[sections.section(board, profile, store) for board in boards],
-        across=across,
-        few=comparisons.FEW,
-        ranks="" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
-        short=figures.short(row.cell.architecture for row in table),
-        table=table,
-        tally=tally(table),
-        failures=[row for row in table if row.status in FAILED or row.status == "stale"],
-        finished=sorted(record.finished for record in records if record.finished),
-        repeats=efficiency.repeats(study, records),
-        environment=gathered(record.environment for record in records),
-        versions=gathered(_versions(record) for record in records),
-        source=studies.dump(study),
-        version=__version__,
-    )
+    across = content.across
+    return {
+        "study": study,
+        "profile": profile,
+        "primary": profile.metrics[profile.primary],
+        "sections": [sections.section(board, profile, content.store) for board in content.boards],
+        "across": across,
+        "few": comparisons.FEW,
+        "ranks": "" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
+        "short": figures.short(row.cell.architecture for row in table),
+        "table": table,
+        "tally": tally(table),
+        "failures": [row for row in table if row.status in FAILED or row.status == "stale"],
+        "finished": sorted(record.finished for record in records if record.finished),
+        "repeats": efficiency.repeats(study, records),
+        "environment": gathered(record.environment for record in records),
+        "versions": gathered(_versions(record) for record in records),
+        "source": studies.dump(study),
+        "version": __version__,
+        "data": island(views.data(content.views, content.missing)),
+    }
+
+
+def island(value: object) -> str:
+    """JSON for the middle of a page: no text in it can end the element it stands in."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def tally(table: Iterable[Row]) -> dict[str, int]:
@@ -174,9 +190,13 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    functions = (*quantities.ALL, digest, sections.short_title)
+    functions = (*quantities.ALL, digest, sections.short_title, views.small_print)
     environment.filters |= {function.__name__: function for function in functions}
-    environment.filters |= {"drawing": Markup, "parts": _name_parts}
+    environment.filters |= {
+        "drawing": Markup,
+        "parts": _name_parts,
+        "source": lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8")),
+    }
     return environment
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import comparisons, doubts, efficiency, figures, metrics, pictures, published
+from bench import comparisons, doubts, efficiency, figures, metrics, pictures, published, views
 from bench.comparisons import Precision
 from bench.efficiency import Price
 from bench.leaderboard import Board, Row, Standing
@@ -32,6 +32,7 @@ class Line(NamedTuple):
         rates: The learning rates of the runs behind the value.
         seconds: Wall time of all cells, tuning included [s]; memory is the largest of them [MiB].
         troubles: The rows that are not ok.
+        family, encoder: Of the architecture, empty where nobody knows; `statuses` are those of its cells.
     """
 
     standing: Standing
@@ -47,6 +48,9 @@ class Line(NamedTuple):
     seconds: float | None
     memory: float | None
     troubles: tuple[Row, ...]
+    family: str
+    encoder: str
+    statuses: tuple[str, ...]
 
 
 class ClassTable(NamedTuple):
@@ -165,7 +169,7 @@ def lines(board: Board, profile: Profile) -> list[Line]:
         result.append(
             Line(
                 standing=one,
-                rank="–" if one.rank is None else f"{one.rank}{'=' * shared}",
+                rank=views.shown_rank(one, ranks),
                 shared=shared,
                 follows=bool(result) and shared and result[-1].standing.rank == one.rank,
                 baseline=one.loss is None,
@@ -179,6 +183,8 @@ def lines(board: Board, profile: Profile) -> list[Line]:
                     (record.peak_memory_mb for record in records if record.peak_memory_mb is not None), default=None
                 ),
                 troubles=tuple(row for row in one.rows if row.status != Status.OK),
+                statuses=tuple(dict.fromkeys(row.status.replace("_", " ") for row in one.rows)),
+                **views.axes(one.architecture),
             )
         )
     return result

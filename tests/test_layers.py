@@ -45,6 +45,7 @@ LAYERS = [
     {"paired"},
     {"archive", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"comparisons", "tables", "doubts"},
+    {"views"},
     {"prepare", "figures", "svg", "pictures", "efficiency", "diagrams", "published"},
     {"card", "data", "listing", "problems", "sections", "export"},
     {"report"},
