@@ -88,7 +88,7 @@ class Across(NamedTuple):
 
     Attributes:
         methods: Architecture and loss, best mean rank first; `values` (data sets, methods).
-        leads: Share of the resamples in which each has the best mean rank.
+        leads: Share of the resamples in which each has the best mean rank; `between` holds 95% of its mean ranks.
         dropped: Networks and data sets left out for a missing score.
         imputed: Cells (data set, architecture, loss) that got the best baseline's score.
     """
@@ -99,6 +99,7 @@ class Across(NamedTuple):
     values: NDArray[np.float64]
     ranking: Ranking
     leads: tuple[float, ...]
+    between: tuple[tuple[float, float] | None, ...]
     dropped: tuple[str, ...]
     imputed: tuple[tuple[str, str, str | None], ...]
 
@@ -191,14 +192,15 @@ def across(boards: Sequence[Board], profile: Profile, missing: Missing = Missing
     found = _common(boards, profile, missing)
     if found is None:
         return None
-    table = [[own[name] for name in found.methods] for own in found.scores.values()]
+    leads, between = _resampled([[own[name] for name in found.methods] for own in found.scores.values()], profile)
     return Across(
         missing=missing,
         datasets=tuple(board.title for board in boards if board.dataset in found.scores),
         methods=found.methods,
         values=found.values,
         ranking=rank(found.values),
-        leads=_leads(table, profile),
+        leads=leads,
+        between=between,
         dropped=found.dropped,
         imputed=found.imputed,
     )
@@ -341,8 +343,13 @@ def _value(standing: Standing, profile: Profile) -> float:
     return value
 
 
-def _leads(table: Sequence[Sequence[Standing]], profile: Profile) -> tuple[float, ...]:
-    """How often each method has the best mean rank when images and seeds of every data set are drawn again."""
+def _resampled(
+    table: Sequence[Sequence[Standing]], profile: Profile
+) -> tuple[tuple[float, ...], tuple[tuple[float, float] | None, ...]]:
+    """How often each method has the best mean rank on other images and seeds, and 95% of the mean ranks it has there.
+
+    NaN and None where the noise of a row is not known.
+    """
     from scipy import stats
 
     summed: Any = 0.0
@@ -350,10 +357,12 @@ def _leads(table: Sequence[Sequence[Standing]], profile: Profile) -> tuple[float
         samples = [one.samples.get(profile.primary) for one in row]
         drawn = statistics.draws([sample for sample in samples if sample is not None])
         if len(drawn) < len(row):
-            return (math.nan,) * len(row)
+            return (math.nan,) * len(row), (None,) * len(row)
         summed = summed + stats.rankdata(-np.nan_to_num(drawn, nan=-1.0), axis=0)
     first = np.isclose(summed, summed.min(axis=0))
-    return tuple((first / first.sum(axis=0)).mean(axis=1).tolist())
+    low, high = np.quantile(summed / len(table), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    between = tuple((float(one), float(other)) for one, other in zip(low, high, strict=True))
+    return tuple((first / first.sum(axis=0)).mean(axis=1).tolist()), between
 
 
 def _board(board: Board, profile: Profile) -> dict[str, Any]:
@@ -417,6 +426,7 @@ def _across(table: Across) -> dict[str, Any]:
         "nemenyi_p": ranking.nemenyi.tolist(),
         "wilcoxon_holm_p": ranking.wilcoxon.tolist(),
         "leads": [None if math.isnan(share) else share for share in table.leads],
+        "mean_rank_ranges": table.between,
         "dropped": table.dropped,
         "imputed": table.imputed,
     }

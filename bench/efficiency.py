@@ -18,6 +18,7 @@ class Price(NamedTuple):
         flops: Floating point operations of a forward pass of one image at training size.
         train_images_s: Training throughput; `infer_images_s` that of inference [images/s].
         seconds_to_best: Wall time of the training that was scored, up to its best epoch [s].
+        seconds: Wall time of all its cells, tuning included [s].
         memory: The largest of its cells [MiB].
         energy_j: What a cell took on the GPU [J].
         ways: How it was run, as `bf16, channels_last, eager`; several where cells differ.
@@ -32,6 +33,7 @@ class Price(NamedTuple):
     train_images_s: float | None
     infer_images_s: float | None
     seconds_to_best: float | None
+    seconds: float
     memory: float | None
     energy_j: float | None
     ways: tuple[str, ...]
@@ -55,6 +57,7 @@ def prices(board: Board) -> tuple[Price, ...]:
                 flops=next((cost.flops for cost in costs if cost.flops is not None), None),
                 params=records[0].params,
                 **{name: _median(costs, name) for name in ("train_images_s", "infer_images_s", "seconds_to_best")},
+                seconds=sum(sum(row.record.seconds.values()) for row in standing.rows if row.record is not None),
                 memory=max((r.peak_memory_mb for r in records if r.peak_memory_mb is not None), default=None),
                 energy_j=_median(costs, "energy_j"),
                 ways=tuple(dict.fromkeys(_told(way) for way in ways)),

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def word(count: int) -> str:
+    """A small number as a word."""
+    return _WORDS[count] if count < len(_WORDS) else f"{count:,}"
+
 
 def decimals(value: float | None, digits: int = 3) -> str:
     """Three decimals, or n/a."""

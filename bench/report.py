@@ -21,6 +21,7 @@ from bench import (
     figures,
     leaderboard,
     metrics,
+    overview,
     quantities,
     sections,
     tables,
@@ -130,12 +131,18 @@ def _context(content: Content) -> dict[str, Any]:
     study, profile, table = content.study, content.profile, content.rows
     records = [row.record for row in table if row.record is not None]
     across = content.across
+    parts = [sections.section(board, profile, content.store) for board in content.boards]
     return {
         "study": study,
         "profile": profile,
         "primary": profile.metrics[profile.primary],
-        "sections": [sections.section(board, profile, content.store) for board in content.boards],
+        "sections": parts,
         "across": across,
+        "compared": overview.compared(study, content.boards),
+        "overall": None if across is None else overview.answer(across, profile),
+        "methods": overview.methods(content.boards, across, profile),
+        "cautions": overview.cautions(parts, table, tally(table)),
+        "top": overview.SHOWN,
         "few": comparisons.FEW,
         "ranks": "" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
         "short": figures.short(row.cell.architecture for row in table),

@@ -14,11 +14,10 @@ from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
 from bench.pictures import Gallery
 from bench.published import Beside
+from bench.quantities import word
 from bench.records import DataCard, Status
 from bench.specs import ClassSpec
 from bench.store import Store
-
-_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 class Line(NamedTuple):
@@ -30,7 +29,6 @@ class Line(NamedTuple):
         best: The metrics in which no network is better, at the precision shown.
         background_share: What pixel accuracy has to be read against, under every profile.
         rates: The learning rates of the runs behind the value.
-        seconds: Wall time of all cells, tuning included [s]; memory is the largest of them [MiB].
         troubles: The rows that are not ok.
         family, encoder: Of the architecture, empty where nobody knows; `statuses` are those of its cells.
     """
@@ -45,8 +43,6 @@ class Line(NamedTuple):
     rates: tuple[float, ...]
     edge: bool
     params: int | None
-    seconds: float | None
-    memory: float | None
     troubles: tuple[Row, ...]
     family: str
     encoder: str
@@ -144,7 +140,7 @@ def answer(board: Board, profile: Profile) -> str:
         ]
         parts += [_against(networks, baseline, called[baseline.architecture, None], silent > 0)] if baseline else []
     if silent:
-        parts.append(f"{_word(silent)} network{'s have' if silent > 1 else ' has'} no score")
+        parts.append(f"{word(silent)} network{'s have' if silent > 1 else ' has'} no score")
     return f"On {board.title}, {'; '.join(part for part in parts if part)}."
 
 
@@ -178,10 +174,6 @@ def lines(board: Board, profile: Profile) -> list[Line]:
                 rates=tuple(sorted({record.lr for record in counted if record.lr is not None})),
                 edge=any(record.edge for record in records),
                 params=next((record.params for record in records if record.params is not None), None),
-                seconds=sum(sum(record.seconds.values()) for record in records) if records else None,
-                memory=max(
-                    (record.peak_memory_mb for record in records if record.peak_memory_mb is not None), default=None
-                ),
                 troubles=tuple(row for row in one.rows if row.status != Status.OK),
                 statuses=tuple(dict.fromkeys(row.status.replace("_", " ") for row in one.rows)),
                 **views.axes(one.architecture),
@@ -220,7 +212,7 @@ def _ties(count: int, networks: int) -> str:
     if networks == 1:
         return ""
     return (
-        f"{_word(count)} other{'s' * (count != 1)} cannot be told apart from it"
+        f"{word(count)} other{'s' * (count != 1)} cannot be told apart from it"
         if count
         else "every other network can be told apart from it"
     )
@@ -231,11 +223,7 @@ def _against(networks: Sequence[Standing], baseline: Standing, name: str, partly
     better = sum(one.rank < baseline.rank for one in networks)  # ty: ignore[unsupported-operator]
     if better == len(networks):
         return f"every {'scored ' * partly}network beats every baseline" if better > 1 else "it beats every baseline"
-    return f"{_word(better)} of {_word(len(networks))} networks beat{'s' * (better == 1)} the best baseline, {name}"
-
-
-def _word(count: int) -> str:
-    return _WORDS[count] if count < len(_WORDS) else str(count)
+    return f"{word(better)} of {word(len(networks))} networks beat{'s' * (better == 1)} the best baseline, {name}"
 
 
 def _shown(standing: Standing, name: str) -> float | None:

@@ -48,6 +48,7 @@ LAYERS = [
     {"views"},
     {"prepare", "figures", "svg", "pictures", "efficiency", "diagrams", "published"},
     {"card", "data", "listing", "problems", "sections", "export"},
+    {"overview"},
     {"report"},
     {"contact", "recompute", "selection"},
     {"compare", "verify"},

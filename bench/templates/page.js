@@ -198,18 +198,27 @@ function draw_overall() {
   if (!table) return;
   const chosen = plain(view()), main = chosen.metrics.findIndex(one => one.name === chosen.primary);
   const means = new Map(chosen.across.ranks.map(([architecture, loss, mean]) => [`${architecture}\n${loss}`, mean]));
-  const top = Math.min(...means.values());
+  const top = Math.min(...means.values()), close = [...means.values()].filter(mean => mean - top <= chosen.across.critical).length;
+  if (chosen !== data.views[0]) table.dataset.switched = "yes";
   for (const row of table.tBodies[0].rows) {
     const mean = means.get(`${row.dataset.name}\n${row.dataset.of}`) ?? null;
-    row.cells[0].textContent = mean === null ? "n/a" : mean.toFixed(2);
+    if (chosen !== data.views[0] || table.dataset.switched) row.cells[0].textContent = mean === null ? "n/a" : mean.toFixed(2);
     row.cells[0].dataset.sort = mean ?? "";
-    row.classList.toggle("shared", mean !== null && mean - top <= chosen.across.critical);
+    row.classList.toggle("shared", close > 1 && mean !== null && mean - top <= chosen.across.critical);
     [...row.cells].slice(2).forEach((cell, board) => {
       const at = cell.dataset.at, value = at === undefined ? null : chosen.boards[board].values[at][main];
       cell.replaceChildren(shown(value), make("small", { textContent: value === null ? "" : `rank ${chosen.boards[board].rank[at]}` }));
     });
   }
   table.tBodies[0].append(...ordered(table.tBodies[0].rows, 0, 1));
+  [...table.tBodies[0].rows].forEach((row, at) => row.toggleAttribute("data-more", at >= TOP));
+}
+
+const TOP = [...document.querySelectorAll("table.overall tbody tr")].filter(row => !row.hasAttribute("data-more")).length;
+const more = document.getElementById("more");
+if (more) {
+  more.hidden = false;
+  more.addEventListener("click", () => { document.querySelector("table.overall").classList.add("all"); more.remove(); });
 }
 
 // ---------------------------------------------------------------- controls
