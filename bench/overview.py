@@ -59,11 +59,12 @@ def compared(study: Study, boards: Sequence[Board]) -> str:
     tests = sum(max((len(row.ids) for one in board.standings for row in one.rows), default=0) for board in boards)
     runs = f"{study.seeds} seeds" if study.seeds > 1 else "one seed" if study.seeds else "the tuned run"
     folds = "" if study.folds == 1 else f" in {study.folds} folds"
-    return (
+    said = (
         f"{_count(len(architectures), 'architecture')} with {_count(len(losses), 'loss')} on "
         f"{_count(len(boards), 'data set')}, {runs} each{folds}, on {tests:,} test images; every rate tuned by "
         f"{_count(study.tuning.trials, 'trial')} of up to {_count(study.budget.epochs, 'epoch')}."
     )
+    return said[0].upper() + said[1:]
 
 
 def answer(across: Across, profile: Profile) -> str:
@@ -124,6 +125,8 @@ def cautions(parts: Sequence[Section], table: Sequence[Row], tally: Mapping[str,
     checks = (
         ("a single tuned run per network: seed noise is not shown", "leaderboard", any(
             line.standing.selected and line.rank != "–" for part in parts for line in part.lines)),
+        ("two seeds tell almost nothing apart: run three or more", "statistics", any(
+            part.precision is not None and part.precision.seeds == 2 for part in parts)),
         ("the order depends on the definition", "leaderboard", any(part.disagreement for part in parts)),
         ("a metric that a constant predictor satisfies", "leaderboard", any(part.easy for part in parts)),
         ("a learning rate at the edge of its range", "rates", any(line.edge for part in parts for line in part.lines)),

@@ -66,18 +66,14 @@ def gallery(board: Board, store: Store, metric: Metric) -> Gallery | None:
         return None
     shown = read_arrays(store.examples(board.dataset, fold))
     ids = tuple(str(name) for name in shown["ids"][:EXAMPLES])
-    strips = [
-        Strip(standing, _pictures(row, ids, classes, store, metric))
-        for standing in board.standings
-        if (row := _first(standing, fold)) is not None
-    ]
+    drawn = [(standing, row) for standing in board.standings if (row := _first(standing, fold)) is not None]
     return Gallery(
         classes=classes,
         ids=ids,
         images=tuple(photograph(shown[f"image{number}"]) for number in range(len(ids))),
         truths=tuple(painted(shown[f"truth{number}"], classes) for number in range(len(ids))),
-        strips=tuple(strips[:SHOWN]),
-        left_out=max(0, len(strips) - SHOWN),
+        strips=tuple(Strip(one, _pictures(row, ids, classes, store, metric)) for one, row in drawn[:SHOWN]),
+        left_out=max(0, len(drawn) - SHOWN),
     )
 
 
@@ -96,7 +92,7 @@ def painted(mask: np.ndarray, classes: Sequence[ClassSpec]) -> str:
     palette[: len(classes)] = [spec.colour for spec in classes]
     image = Image.fromarray(mask)
     image.putpalette(bytes(value for colour in palette for value in colour))
-    return _uri(image, "png", optimize=True)
+    return _uri(image, "png", compress_level=6)
 
 
 def _first(standing: Standing, fold: int) -> Row | None:
