@@ -335,8 +335,9 @@ function explain(target) {
   const place = cell.getBoundingClientRect();
   tip.textContent = head.dataset.tip;
   tip.hidden = false;
-  tip.style.left = `${Math.max(8, Math.min(place.left, innerWidth - tip.offsetWidth - 8))}px`;
-  tip.style.top = `${place.top - tip.offsetHeight - 6 > 0 ? place.top - tip.offsetHeight - 6 : place.bottom + 6}px`;
+  const above = place.top - tip.offsetHeight - 6;
+  tip.style.left = `${scrollX + Math.max(8, Math.min(place.left, innerWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${scrollY + (above > 0 ? above : place.bottom + 6)}px`;
   cell.querySelector("button")?.setAttribute("aria-describedby", "tip");
 }
 const hush = () => { tip.hidden = true; };
@@ -347,7 +348,6 @@ for (const head of document.querySelectorAll("table.board thead th")) {
 document.addEventListener("mouseover", event => explain(event.target));
 document.addEventListener("focusin", event => explain(event.target));
 document.addEventListener("keydown", event => { if (event.key === "Escape") hush(); });
-document.addEventListener("scroll", hush, { passive: true });
 document.addEventListener("click", event => {
   for (const one of document.querySelectorAll("details.menu[open]")) if (!one.contains(event.target)) one.open = false;
   const button = event.target.closest("table.board thead button");
