@@ -128,9 +128,15 @@ def stored(study: Study, store: Store, profiles: Sequence[Profile]) -> list[Row]
     return [_row(cell, study, store, measured=needed) for cell in plan.cells(study)]
 
 
-def score(table: Sequence[Row], profile: Profile, *, sure: bool = True) -> list[Row]:
-    """Stored rows with their numbers under a profile, and the noise of each; of the primary alone unless `sure`."""
-    return [row if row.counts is None else _scored(row, profile, sure=sure) for row in table]
+def score(table: Sequence[Row], profile: Profile) -> list[Row]:
+    """Stored rows with their numbers under a profile, and the noise of each."""
+    return [row if row.counts is None else _scored(row, profile, list(profile.metrics)) for row in table]
+
+
+def score_all(table: Sequence[Row], profiles: Sequence[Profile]) -> list[list[Row]]:
+    """Stored rows with their numbers under each profile, and the noise of its primary metric alone."""
+    found = [row if row.counts is None else _scored_all(row, profiles) for row in table]
+    return [[row if isinstance(row, Row) else row[at] for row in found] for at in range(len(profiles))]
 
 
 def boards(table: Sequence[Row], profile: Profile) -> list[Board]:
@@ -185,13 +191,33 @@ def _row(cell: Cell, study: Study, store: Store, *, measured: bool) -> Row:
     )
 
 
-def _scored(row: Row, profile: Profile, *, sure: bool) -> Row:
+def _scored(row: Row, profile: Profile, sure: Sequence[str]) -> Row:
+    """A row with its numbers, and the noise of some of them; of the single classes too where that is of all."""
     assert row.counts is not None
     classes = _classes([row])
+    whole = {name: profile.metrics[name] for name in sure}
+    drawn = _drawn(row.counts, row.measures, whole)
+    if profile is metrics.DEFAULT and len(whole) == len(profile.metrics):
+        for prefix, values in zip(CLASSES, statistics.draw(list(CLASSES.values()), row.counts), strict=True):
+            drawn |= {f"{prefix}/{name}": values[:, at] for at, name in enumerate(classes)}
+    return _numbered(row, profile, drawn)
+
+
+def _scored_all(row: Row, profiles: Sequence[Profile]) -> list[Row]:
+    """A row under each profile: its images are resampled once for all."""
+    assert row.counts is not None
+    primaries = {profile.name: profile.metrics[profile.primary] for profile in profiles}
+    drawn = _drawn(row.counts, row.measures, primaries)
+    own = ({profile.primary: drawn[profile.name]} if profile.name in drawn else {} for profile in profiles)
+    return [_numbered(row, profile, values) for profile, values in zip(profiles, own, strict=True)]
+
+
+def _numbered(row: Row, profile: Profile, drawn: Mapping[str, Values]) -> Row:
+    assert row.counts is not None
     return replace(
         row,
-        values=metrics.scores(row.counts, classes, profile, row.measures),
-        drawn=_drawn(row.counts, row.measures, classes, profile, sure=sure),
+        values=metrics.scores(row.counts, _classes([row]), profile, row.measures),
+        drawn=drawn,
         amounts=frozenset(name for name, metric in profile.metrics.items() if metric.better != "higher"),
     )
 
@@ -211,17 +237,10 @@ def _protocol(record: Record) -> str:
     return plan.digest({name: record.ingredients.get(name) for name in ("recipe", "tuning", "budget")})
 
 
-def _drawn(
-    counts: Counts, measures: Measures, classes: Sequence[str], profile: Profile, *, sure: bool
-) -> dict[str, Values]:
-    """The numbers of `metrics.scores` on resampled images, float64 (B,) each; without those that were not measured."""
-    per_class = CLASSES if profile is metrics.DEFAULT and sure else {}
-    wanted = profile.metrics if sure else {profile.primary: profile.metrics[profile.primary]}
+def _drawn(counts: Counts, measures: Measures, wanted: Mapping[str, Metric]) -> dict[str, Values]:
+    """Numbers on resampled images, float64 (B,) each; without those that were not measured."""
     counted = {name: metric for name, metric in wanted.items() if metric.measure is None}
-    found = statistics.draw([*counted.values(), *per_class.values()], counts)
-    result = dict(zip(counted, found, strict=False))
-    for prefix, values in zip(per_class, found[len(counted) :], strict=True):
-        result |= {f"{prefix}/{name}": values[:, at] for at, name in enumerate(classes)}
+    result = dict(zip(counted, statistics.draw(list(counted.values()), counts), strict=True))
     for name, metric in wanted.items():
         if metric.measure is not None and (stored := metrics.source(metric, counts, measures)) is not None:
             [result[name]] = statistics.draw([metric], stored)
@@ -338,7 +357,7 @@ def _joined(folds: Sequence[Row], profile: Profile) -> Row:
         if all(name in row.measures for row in folds)
     }
     joined = replace(folds[0], ids=tuple(name for row in folds for name in row.ids), counts=counts, measures=measures)
-    return _scored(joined, profile, sure=all(name in folds[0].drawn for name in profile.metrics))
+    return _scored(joined, profile, [name for name in profile.metrics if name in folds[0].drawn])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

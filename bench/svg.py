@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 from xml.etree import ElementTree as ET
@@ -21,6 +22,7 @@ INK = "#010203"
 """Drawn in this colour means drawn in the colour of the page's text."""
 Info = TypeVar("Info")
 Rest = ParamSpec("Rest")
+_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
@@ -117,6 +119,9 @@ def element(figure: Figure, title: str) -> str:
     ET.register_namespace("xlink", _XLINK)
     root = ET.fromstring(text.getvalue())
     for parent in list(root.iter()):
+        for key in ("d", "points", "transform", "x", "y"):
+            if value := parent.get(key):
+                parent.set(key, _DECIMALS.sub(_round, value))
         for child in list(parent):
             if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):  # a style element would reach the whole page
                 parent.remove(child)
@@ -128,6 +133,11 @@ def element(figure: Figure, title: str) -> str:
     root.attrib |= {"width": str(width), "height": str(height), "role": "img", "aria-label": title}
     root.set("style", "stroke-linejoin: round; stroke-linecap: butt")
     return ET.tostring(root, encoding="unicode")
+
+
+def _round(found: re.Match[str]) -> str:
+    """A coordinate to a hundredth of a point: six decimals are most of a figure's bytes."""
+    return f"{float(found[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def _page_style(style: str) -> str:

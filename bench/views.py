@@ -33,10 +33,8 @@ def views(table: Sequence[Row], chosen: View) -> Iterator[View]:
         chosen: What the page is made for.
     """
     yield chosen
-    for profile in PROFILES.values() if len(table) <= MOST else ():
-        if profile.name == chosen.profile.name:
-            continue
-        rows = leaderboard.score(table, profile, sure=False)
+    others = [one for one in PROFILES.values() if one.name != chosen.profile.name] if len(table) <= MOST else []
+    for profile, rows in zip(others, leaderboard.score_all(table, others), strict=True):
         if any(row.values.get(profile.primary) is not None for row in rows):
             yield View(profile, leaderboard.boards(rows, profile))
 
