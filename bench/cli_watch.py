@@ -32,6 +32,7 @@ def watch(folders: Sequence[Path], collect: Callable[[], Content], every: float)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     content: Content | None = None
+    written = 0
     try:
         for number in watching.changes(lambda: report.state(folders), functools.partial(time.sleep, every)):
             try:
@@ -42,7 +43,8 @@ def watch(folders: Sequence[Path], collect: Callable[[], Content], every: float)
                     raise
                 complain(f"{time.strftime('%H:%M:%S')}  not written: {error}")
                 continue
-            say(f"{time.strftime('%H:%M:%S')}  {told(content)}: {page.resolve()}")
+            if written != (written := page.stat().st_mtime_ns):  # what was stored may change nothing that is shown
+                say(f"{time.strftime('%H:%M:%S')}  {told(content)}: {page.resolve()}")
             if not number:
                 say("Looking for changes; Ctrl-C ends it.")
     except KeyboardInterrupt:

@@ -241,7 +241,7 @@ def _differences(one: Sequence[Row], other: Sequence[Row]) -> list[str]:
 
 
 def _circumstances(table: Sequence[Row]) -> dict[str, tuple[int, Mapping[str, object]]]:
-    """All that final records were made from, but for the seed, with a fold each is of; by hash, so that each is once."""
+    """All that final records were made from, but for the seed, each once by its hash, with its fold."""
     found = {}
     for row in table:
         if row.record is not None and _final(row):

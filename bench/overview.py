@@ -125,8 +125,8 @@ def cautions(parts: Sequence[Section], table: Sequence[Row], tally: Mapping[str,
     for status, count in tally.items():
         if status in ("failed", "out_of_memory", "timed_out", "interrupted", "diverged", "stale"):
             found.append(Caution(f"{_count(count, 'cell')} {status.replace('_', ' ')}", "failures", True))
-    if count := tally.get(DISPUTED):
-        found.append(Caution(f"{_count(count, 'cell')} not reproducible", "merged", True))
+    if disputed := {row.cell for row in table if row.status == DISPUTED}:
+        found.append(Caution(f"{_count(len(disputed), 'cell')} not reproducible: all results stand", "merged", True))
     if any(row.differs and row.status != DISPUTED for row in table):
         found.append(Caution("rows of one name that differ in code, versions or data", "merged", True))
     if tally.get("pending"):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bench import catalog, names
 from bench.errors import BenchError
 from bench.leaderboard import Row
-from bench.quantities import amount, duration, rate
+from bench.quantities import duration, rate
 from bench.specs import Study
 from bench.store import Store
 
@@ -101,7 +101,7 @@ def facts(study: Study, table: Sequence[Row]) -> list[tuple[str, str]]:
         ("time", f"{duration(sum(sum(one.seconds.values()) for one in records))} in {len(records)} cells"),
         (
             "energy",
-            f"{amount(sum(energies))} J, measured in {len(energies)} of {trained} trained cells"
+            f"{sum(energies) / 1000:,.1f} kJ, measured in {len(energies)} of {trained} trained cells"
             if energies
             else "not measured",
         ),
