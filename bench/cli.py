@@ -20,6 +20,7 @@ from bench.cli_run import run_app
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
+    from bench.report import Content
     from bench.specs import Place
 
 app = typer.Typer(
@@ -157,7 +158,7 @@ def report(
 
     Several folders become one page: a row where they agree, two where they do not, which says why.
     """
-    from bench import cli_screen, comparisons, tables
+    from bench import comparisons
     from bench import report as reports
 
     folders = [study_folder(name, results) for name in study or [None]]
@@ -170,24 +171,7 @@ def report(
         cli_watch.watch(folders, collect, every)
         return
     content = collect()
-    printers: dict[Format, Callable[[], str]] = {
-        Format.CSV: lambda: tables.as_csv(content.rows, content.boards),
-        Format.JSON: lambda: tables.as_json(content.rows, content.boards, content.profile),
-        Format.MARKDOWN: lambda: tables.as_markdown(content.boards, content.profile),
-    }
-    page = reports.publish(content)
-    if form in printers:
-        sys.stdout.write(printers[form]())
-        return
-    for board, table in zip(content.boards, cli_screen.boards(content.boards, content.profile), strict=True):
-        console().print(table)
-        if published:
-            console().print(cli_screen.published(board, content.profile))
-    if content.across is not None:
-        console().print(comparisons.sentence(content.across), markup=False)
-    for line in cli_screen.merged(content):
-        say(line)
-    console().print(f"Page: {page.resolve()}", soft_wrap=True)
+    _print(content, reports.publish(content), form, published=published)
 
 
 @app.command()
@@ -210,6 +194,29 @@ app.command("compare")(cli_compare.compare)
 app.command("verify")(cli_compare.verify)
 app.command("dashboard")(cli_dashboard.dashboard)
 app.command("explain")(cli_explain.explain)
+
+
+def _print(content: Content, page: Path, form: Format, *, published: bool) -> None:
+    """What `bench report` says of a page that was written."""
+    from bench import cli_screen, comparisons, tables
+
+    printers: dict[Format, Callable[[], str]] = {
+        Format.CSV: lambda: tables.as_csv(content.rows, content.boards),
+        Format.JSON: lambda: tables.as_json(content.rows, content.boards, content.profile),
+        Format.MARKDOWN: lambda: tables.as_markdown(content.boards, content.profile),
+    }
+    if form in printers:
+        sys.stdout.write(printers[form]())
+        return
+    for board, table in zip(content.boards, cli_screen.boards(content.boards, content.profile), strict=True):
+        console().print(table)
+        if published:
+            console().print(cli_screen.published(board, content.profile))
+    if content.across is not None:
+        console().print(comparisons.sentence(content.across), markup=False)
+    for line in cli_screen.merged(content):
+        say(line)
+    console().print(f"Page: {page.resolve()}", soft_wrap=True)
 
 
 def _place(results: Path, data_home: Path | None) -> Place:

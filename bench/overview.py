@@ -129,6 +129,8 @@ def cautions(parts: Sequence[Section], table: Sequence[Row], tally: Mapping[str,
         found.append(Caution(f"{_count(len(disputed), 'cell')} not reproducible: all results stand", "merged", True))
     if any(row.differs and row.status != DISPUTED for row in table):
         found.append(Caution("rows of one name that differ in code, versions or data", "merged", True))
+    if any(row.edition for row in table):
+        found.append(Caution("other data under one name: never compared", "merged", True))
     if tally.get("pending"):
         found.append(Caution(f"{_count(tally['pending'], 'cell')} still to be run", "failures", False))
     for part in parts:
