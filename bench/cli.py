@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__, catalog, cli_compare, cli_dashboard, cli_explain
+from bench import __version__, catalog, cli_compare, cli_dashboard, cli_explain, cli_watch
 from bench.cli_data import data_app
-from bench.cli_options import DataHome, Results, complain, console, home, show, study_folder
+from bench.cli_options import DataHome, Results, complain, console, home, say, show, study_folder
 from bench.cli_run import run_app
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
+    from bench.report import Content
     from bench.specs import Place
 
 app = typer.Typer(
@@ -128,7 +130,8 @@ def status(
 @app.command()
 def report(
     study: Annotated[
-        str | None, typer.Argument(metavar="[RESULTS]", help="A study's results folder; default: the newest.")
+        list[str] | None,
+        typer.Argument(metavar="[RESULTS]..", help="Results folders, several for one page; default: the newest."),
     ] = None,
     profile: Annotated[str, typer.Option(help="The metric profile; see bench list metrics.")] = "default",
     form: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
@@ -139,30 +142,36 @@ def report(
     published: Annotated[
         bool, typer.Option("--published", help="Below each board, what papers reported on the same data set.")
     ] = False,
+    target: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Where the page of several folders goes; default: results/merged."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write the page again whenever something was stored, until Ctrl-C.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="With --watch: how often the folders are looked at.")
+    ] = 2.0,
     results: Results = Path("results"),
 ) -> None:
-    """Print the leaderboard, and write index.html, leaderboard.csv, .md and .json beside the records."""
-    from bench import cli_screen, comparisons, tables
+    """Print the leaderboard, and write index.html, leaderboard.csv, .md and .json beside the records.
+
+    Several folders become one page: a row where they agree, two where they do not, which says why.
+    """
+    from bench import comparisons
     from bench import report as reports
 
-    folder = study_folder(study, results)
-    content = reports.collect(folder, profile, comparisons.Missing(missing.value))
-    printers: dict[Format, Callable[[], str]] = {
-        Format.CSV: lambda: tables.as_csv(content.rows, content.boards),
-        Format.JSON: lambda: tables.as_json(content.rows, content.boards, content.profile),
-        Format.MARKDOWN: lambda: tables.as_markdown(content.boards, content.profile),
-    }
-    page = reports.publish(content)
-    if form in printers:
-        sys.stdout.write(printers[form]())
+    folders = [study_folder(name, results) for name in study or [None]]
+    if target is None and len(folders) > 1:
+        target = results / reports.MERGED
+    collect = functools.partial(reports.collect, folders, profile, comparisons.Missing(missing.value), target=target)
+    if watch:
+        if form is not Format.TABLE:
+            raise StudyError("--watch writes the page and its tables; it prints none. Leave out --format.")
+        cli_watch.watch(folders, collect, every)
         return
-    for board, table in zip(content.boards, cli_screen.boards(content.boards, content.profile), strict=True):
-        console().print(table)
-        if published:
-            console().print(cli_screen.published(board, content.profile))
-    if content.across is not None:
-        console().print(comparisons.sentence(content.across), markup=False)
-    console().print(f"Page: {page.resolve()}", soft_wrap=True)
+    content = collect()
+    _print(content, reports.publish(content), form, published=published)
 
 
 @app.command()
@@ -185,6 +194,29 @@ app.command("compare")(cli_compare.compare)
 app.command("verify")(cli_compare.verify)
 app.command("dashboard")(cli_dashboard.dashboard)
 app.command("explain")(cli_explain.explain)
+
+
+def _print(content: Content, page: Path, form: Format, *, published: bool) -> None:
+    """What `bench report` says of a page that was written."""
+    from bench import cli_screen, comparisons, tables
+
+    printers: dict[Format, Callable[[], str]] = {
+        Format.CSV: lambda: tables.as_csv(content.rows, content.boards),
+        Format.JSON: lambda: tables.as_json(content.rows, content.boards, content.profile),
+        Format.MARKDOWN: lambda: tables.as_markdown(content.boards, content.profile),
+    }
+    if form in printers:
+        sys.stdout.write(printers[form]())
+        return
+    for board, table in zip(content.boards, cli_screen.boards(content.boards, content.profile), strict=True):
+        console().print(table)
+        if published:
+            console().print(cli_screen.published(board, content.profile))
+    if content.across is not None:
+        console().print(comparisons.sentence(content.across), markup=False)
+    for line in cli_screen.merged(content):
+        say(line)
+    console().print(f"Page: {page.resolve()}", soft_wrap=True)
 
 
 def _place(results: Path, data_home: Path | None) -> Place:

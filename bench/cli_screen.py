@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from bench import doubts, tables
+from bench import doubts, provenance, tables
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
     from bench.estimate import Cost
     from bench.prepare import Progress as Report
+    from bench.report import Content
     from bench.run import Planned
 
+TOLD = 6
+"""Networks that stand more than once which the terminal names before it counts the rest."""
 STYLES = {"ok": "green", "diverged": "yellow", "pending": "dim", "stale": "yellow"}
 
 
@@ -83,6 +86,21 @@ def boards(shown: Sequence[Board], profile: Profile) -> Iterator[Table]:
             texts = [escape(text) for text in tables.as_texts(standing, profile)]
             table.add_row(*texts, _rate(standing), style="dim" if standing.loss is None else None)
         yield table
+
+
+def merged(content: Content) -> Iterator[str]:
+    """What became of several folders, a line each, and what to know of their data."""
+    for one in content.sources:
+        contradicted = f", {one.disputed} not reproducible" if one.disputed else ""
+        yield (
+            f"{one.name}: {one.stored} cells stored in {one.folder}, {one.shown} shown{contradicted}, {one.confirmed} "
+            "confirm another folder's."
+        )
+    apart = provenance.apart(content.rows)
+    yield from apart[:TOLD]
+    if len(apart) > TOLD:
+        yield f"{len(apart) - TOLD} more networks stand side by side; the page has them under Provenance."
+    yield from content.notes
 
 
 def published(board: Board, profile: Profile) -> RenderableType:

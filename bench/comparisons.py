@@ -223,8 +223,13 @@ class _Common(NamedTuple):
 
 
 def _common(boards: Sequence[Board], profile: Profile, missing: Missing) -> _Common | None:
-    used = [board for board in boards if _scores(board, profile)]
-    dropped = [f"data set {board.dataset}: no network has a score" for board in boards if board not in used]
+    scored = [board for board in boards if _scores(board, profile)]
+    dropped = [f"data set {board.dataset}: no network has a score" for board in boards if board not in scored]
+    names = [board.catalogued for board in scored]
+    used = [board for at, board in enumerate(scored) if board.catalogued not in names[:at]]
+    dropped += [
+        f"data set {board.dataset}: other data of that name is ranked already" for board in scored if board not in used
+    ]
     scores = {board.dataset: _scores(board, profile) for board in used}
     everyone = list(dict.fromkeys(name for found in scores.values() for name in found))
     imputed: list[tuple[str, str, str | None]] = []

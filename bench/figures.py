@@ -81,12 +81,12 @@ class Bar(NamedTuple):
 
 def short(full: Iterable[str]) -> dict[str, str]:
     """Every name with no more options than tell it from the others: the stem alone where it stands alone."""
-    parsed = {name: _parsed(name) for name in full}
+    parsed = {name: _parsed(names.apart(name)[0]) for name in full}
     result: dict[str, str] = {}
     for name, (stem, options) in parsed.items():
         family = [other for other_stem, other in parsed.values() if other_stem == stem]
         own = {key: value for key, value in options.items() if any(other.get(key) != value for other in family)}
-        result[name] = names.show(stem, own)
+        result[name] = names.marked(names.show(stem, own), names.apart(name)[1])
     return result
 
 
@@ -126,7 +126,7 @@ def curves(board: Board) -> list[Curve]:
     brief = short(standing.architecture for standing in board.standings)
     return [
         Curve(
-            architecture=brief[row.cell.architecture],
+            architecture=brief[row.architecture],
             loss=row.cell.loss,
             seed=row.cell.seed,
             fold=row.cell.fold,
@@ -146,7 +146,7 @@ def sweeps(board: Board) -> list[Sweep]:
     found: dict[tuple[str, str, int], Sweep] = {}
     for row in sorted(_trained(board), key=lambda row: row.cell.seed):
         cell, record = row.cell, row.record
-        key = (brief[cell.architecture], cell.loss or "", cell.fold)
+        key = (brief[row.architecture], cell.loss or "", cell.fold)
         if record and record.trials and key not in found:
             trials = tuple(Tried(trial.lr, trial.value, trial.status) for trial in record.trials)
             found[key] = Sweep(*key, trials, record.lr if cell.seed == 0 else None, record.lr_smooth)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import metrics, paired, plan, statistics
+from bench import metrics, names, paired, plan, statistics
 from bench.metrics import Counts, Metric, Profile, Values
 from bench.paired import Difference, Pairs
 from bench.records import Record, Status
@@ -26,7 +26,9 @@ CLASSES = {
 }
 """The scores per class that `metrics.scores` adds under `default`, all classes at once: counts to (..., C)."""
 Measures = Mapping[str, Values]
-SCORED = (Status.OK, Status.DIVERGED)
+DISPUTED = "not_reproducible"
+"""The status of a cell that two folders scored under one fingerprint, with other counts."""
+SCORED = (Status.OK, Status.DIVERGED, DISPUTED)
 """Whose counts are shown: a network that collapsed to one class has a score, and is not averaged away for being bad."""
 
 
@@ -36,23 +38,43 @@ class Row:
 
     Attributes:
         status: The record's, or `pending` without one, or `stale` when it was trained by another recipe, budget or
-            tuning than the study now says.
+            tuning than the study now says, or DISPUTED.
+        store: Where it is stored.
         values: Metric name to value under the profile; None where undefined; empty without counts.
         intervals: Its 95% interval over the test images; None where it cannot be had.
         measures: What was stored beside the counts, in the order of `ids`; only where the profile uses some.
         drawn: Its values on resampled images, float64 (B,).
         amounts: The values that are no shares in [0, 1], but counts or distances.
+        variant: The results folder whose standing this is, where several have one of the same name; else empty.
+        edition: Likewise that of its data, where folders have other data under one name.
+        differs: In what its standing differs from those of the same name; empty where there are none.
+        confirmed: Further folders that hold the same counts under the same fingerprint.
     """
 
     cell: Cell
     status: str
     record: Record | None
     values: dict[str, float | None]
+    store: Store | None = None
     ids: tuple[str, ...] = ()
     counts: Counts | None = None
     measures: Measures = field(default_factory=dict[str, Values])
     drawn: Mapping[str, Values] = field(default_factory=dict[str, Values])
     amounts: frozenset[str] = frozenset()
+    variant: str = ""
+    edition: str = ""
+    differs: str = ""
+    confirmed: tuple[str, ...] = ()
+
+    @property
+    def dataset(self) -> str:
+        """The name of its leaderboard: that of the data set, and the folder's where folders have other data."""
+        return names.marked(self.cell.dataset, self.edition)
+
+    @property
+    def architecture(self) -> str:
+        """The name of its network there: the cell's, and the folder's where several stand side by side."""
+        return names.marked(self.cell.architecture, self.variant)
 
     @property
     def intervals(self) -> dict[str, Interval | None]:
@@ -116,6 +138,11 @@ class Board:
     standings: tuple[Standing, ...]
     pairs: Mapping[tuple[int, int], Difference] = field(default_factory=dict[tuple[int, int], Difference])
 
+    @property
+    def catalogued(self) -> str:
+        """The data set's name in the catalogue, whichever folder's data it is."""
+        return next((row.cell.dataset for one in self.standings for row in one.rows), self.dataset)
+
 
 def rows(study: Study, store: Store, profile: Profile) -> list[Row]:
     """One row per cell of the study, in its order, with its numbers; nothing is left out because it failed."""
@@ -143,7 +170,7 @@ def boards(table: Sequence[Row], profile: Profile) -> list[Board]:
     """The leaderboard of every data set, in the order of the study."""
     own: dict[str, list[Row]] = {}
     for row in table:
-        own.setdefault(row.cell.dataset, []).append(row)
+        own.setdefault(row.dataset, []).append(row)
     titles = {
         dataset: next((row.record.data.title for row in rows if row.record and row.record.data), dataset)
         for dataset, rows in own.items()
@@ -159,16 +186,14 @@ def boards(table: Sequence[Row], profile: Profile) -> list[Board]:
 
 def label(row: Row | Standing) -> str:
     """How a standing is called in figures: `unet · dice+ce`, or a baseline's name alone."""
-    architecture, loss = (
-        (row.cell.architecture, row.cell.loss) if isinstance(row, Row) else (row.architecture, row.loss)
-    )
-    return architecture if loss is None else f"{architecture} · {loss}"
+    loss = row.cell.loss if isinstance(row, Row) else row.loss
+    return row.architecture if loss is None else f"{row.architecture} · {loss}"
 
 
 def _row(cell: Cell, study: Study, store: Store, *, measured: bool) -> Row:
     record = store.read(cell)
     if record is None:
-        return Row(cell=cell, status="pending", record=None, values={})
+        return Row(cell=cell, status="pending", record=None, values={}, store=store)
     status = str(record.status)
     if (
         cell.loss is not None
@@ -177,7 +202,7 @@ def _row(cell: Cell, study: Study, store: Store, *, measured: bool) -> Row:
     ):
         status = "stale"
     if record.counts_hash is None or record.data is None:
-        return Row(cell=cell, status=status, record=record, values={})
+        return Row(cell=cell, status=status, record=record, values={}, store=store)
     ids, counts = store.counts(cell)
     order = np.argsort(np.array(ids))
     return Row(
@@ -185,6 +210,7 @@ def _row(cell: Cell, study: Study, store: Store, *, measured: bool) -> Row:
         status=status,
         record=record,
         values={},
+        store=store,
         ids=tuple(ids[at] for at in order),
         counts=counts[order],
         measures=_measures(record, store) if measured else {},
@@ -259,7 +285,7 @@ def _sample(runs: Sequence[Row], name: str) -> Sample | None:
 def _standings(own: Sequence[Row], profile: Profile) -> tuple[tuple[Standing, ...], Pairs]:
     groups: dict[tuple[str, str | None], list[Row]] = {}
     for row in own:
-        groups.setdefault((row.cell.architecture, row.cell.loss), []).append(row)
+        groups.setdefault((row.architecture, row.cell.loss), []).append(row)
     unranked = [_standing(tuple(group), profile) for group in groups.values()]
     unranked.sort(key=lambda standing: -_or(standing.values.get(profile.primary), -1.0))
     samples = [one.samples.get(profile.primary) if one.complete else None for one in unranked]
@@ -296,11 +322,11 @@ def _standing(group: tuple[Row, ...], profile: Profile) -> Standing:
     primary = [value for run in runs if (value := run.values[profile.primary]) is not None]
     names = runs[0].values if runs and len({len(run.ids) for run in runs}) == 1 else {}
     samples = {name: sample for name in names if (sample := _sample(runs, name)) is not None}
-    first = group[0].cell
+    first = group[0]
     return Standing(
         dataset=first.dataset,
         architecture=first.architecture,
-        loss=first.loss,
+        loss=first.cell.loss,
         rank=None,
         values={name: _mean([run.values[name] for run in runs]) for name in (runs[0].values if runs else ())},
         spread=plain.stdev(primary) if len(primary) > 1 else None,

@@ -9,6 +9,7 @@ from bench.errors import NameUnknown
 from bench.specs import Option
 
 _NAME = re.compile(r"(?P<stem>[^\[\]]+?)(?:\[(?P<options>.*)\])?")
+_MARK = " @ "
 
 
 def parse(text: str) -> tuple[str, dict[str, Option]]:
@@ -52,6 +53,17 @@ def split(text: str, separator: str = ",") -> list[str]:
             start = position + 1
     parts.append(text[start:])
     return [part.strip() for part in parts if part.strip()]
+
+
+def marked(name: str, mark: str) -> str:
+    """A name with a mark behind it, as `unet[encoder=resnet50] @ laptop`; the name itself where there is no mark."""
+    return f"{name}{_MARK}{mark}" if mark else name
+
+
+def apart(text: str) -> tuple[str, str]:
+    """The inverse of `marked`: the name, and the mark or nothing; a mark holds no bracket."""
+    name, at, mark = text.rpartition(_MARK)
+    return (name, mark) if at and not {"[", "]"} & set(mark) else (text, "")
 
 
 def _balanced(text: str) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench import figures, views
+from bench import figures, names, views
 from bench.comparisons import Across
-from bench.leaderboard import Board, Row
+from bench.leaderboard import DISPUTED, Board, Row
 from bench.metrics import Profile
 from bench.quantities import word
 from bench.sections import Section, short_title
@@ -54,14 +54,22 @@ class Caution(NamedTuple):
 
 def compared(study: Study, boards: Sequence[Board]) -> str:
     """What stands against what, in one sentence."""
-    networks = {(one.architecture, one.loss) for board in boards for one in board.standings if one.loss is not None}
-    losses, architectures = {loss for _, loss in networks}, {name for name, _ in networks}
+    networks = [one for board in boards for one in board.standings if one.loss is not None]
+    losses, architectures = {one.loss for one in networks}, {names.apart(one.architecture)[0] for one in networks}
+    datasets = {board.catalogued for board in boards}
+    fewest = min((max(row.cell.seed for row in one.rows) for one in networks), default=study.seeds)
     tests = sum(max((len(row.ids) for one in board.standings for row in one.rows), default=0) for board in boards)
-    runs = f"{study.seeds} seeds" if study.seeds > 1 else "one seed" if study.seeds else "the tuned run"
+    runs = (
+        f"{'up to ' * (fewest < study.seeds)}{study.seeds} seeds"
+        if study.seeds > 1
+        else "one seed"
+        if study.seeds
+        else "the tuned run"
+    )
     folds = "" if study.folds == 1 else f" in {study.folds} folds"
     said = (
         f"{_count(len(architectures), 'architecture')} with {_count(len(losses), 'loss')} on "
-        f"{_count(len(boards), 'data set')}, {runs} each{folds}, on {tests:,} test images; every rate tuned by "
+        f"{_count(len(datasets), 'data set')}, {runs} each{folds}, on {tests:,} test images; every rate tuned by "
         f"{_count(study.tuning.trials, 'trial')} of up to {_count(study.budget.epochs, 'epoch')}."
     )
     return said[0].upper() + said[1:]
@@ -117,6 +125,12 @@ def cautions(parts: Sequence[Section], table: Sequence[Row], tally: Mapping[str,
     for status, count in tally.items():
         if status in ("failed", "out_of_memory", "timed_out", "interrupted", "diverged", "stale"):
             found.append(Caution(f"{_count(count, 'cell')} {status.replace('_', ' ')}", "failures", True))
+    if disputed := {row.cell for row in table if row.status == DISPUTED}:
+        found.append(Caution(f"{_count(len(disputed), 'cell')} not reproducible: all results stand", "merged", True))
+    if any(row.differs and row.status != DISPUTED for row in table):
+        found.append(Caution("rows of one name that differ in code, versions or data", "merged", True))
+    if any(row.edition for row in table):
+        found.append(Caution("other data under one name: never compared", "merged", True))
     if tally.get("pending"):
         found.append(Caution(f"{_count(tally['pending'], 'cell')} still to be run", "failures", False))
     for part in parts:

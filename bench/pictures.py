@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bench.leaderboard import Board, Row, Standing
+from bench.leaderboard import DISPUTED, Board, Row, Standing
 from bench.metrics import Metric, source
 from bench.records import Status
 from bench.specs import IGNORE, ClassSpec
-from bench.store import Store, read_arrays
+from bench.store import read_arrays
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,28 +51,25 @@ class Gallery(NamedTuple):
     left_out: int
 
 
-def gallery(board: Board, store: Store, metric: Metric) -> Gallery | None:
+def gallery(board: Board, metric: Metric) -> Gallery | None:
     """The examples of the first fold that has some; None when there are none."""
-    scored = [
-        row
-        for standing in board.standings
-        for row in standing.rows
-        if row.status == Status.OK and row.counts is not None
-    ]
+    scored = [row for standing in board.standings for row in standing.rows if _seen(row)]
     classes = next((row.record.data.classes for row in scored if row.record and row.record.data), ())
-    folds = sorted({row.cell.fold for row in scored})
-    fold = next((fold for fold in folds if store.examples(board.dataset, fold).is_file()), None)
-    if fold is None:
+    stored = sorted((row for row in scored if _examples(row).is_file()), key=lambda row: row.cell.fold)
+    if not stored:
         return None
-    shown = read_arrays(store.examples(board.dataset, fold))
+    fold, shown = stored[0].cell.fold, read_arrays(_examples(stored[0]))
     ids = tuple(str(name) for name in shown["ids"][:EXAMPLES])
     drawn = [(standing, row) for standing in board.standings if (row := _first(standing, fold)) is not None]
+    numbers = {path: _numbered(path) for path in {_examples(row) for _, row in drawn[:SHOWN]}}
     return Gallery(
         classes=classes,
         ids=ids,
         images=tuple(photograph(shown[f"image{number}"]) for number in range(len(ids))),
         truths=tuple(painted(shown[f"truth{number}"], classes) for number in range(len(ids))),
-        strips=tuple(Strip(one, _pictures(row, ids, classes, store, metric)) for one, row in drawn[:SHOWN]),
+        strips=tuple(
+            Strip(one, _pictures(row, ids, numbers[_examples(row)], classes, metric)) for one, row in drawn[:SHOWN]
+        ),
         left_out=max(0, len(drawn) - SHOWN),
     )
 
@@ -95,24 +92,39 @@ def painted(mask: np.ndarray, classes: Sequence[ClassSpec]) -> str:
     return _uri(image, "png", compress_level=6)
 
 
+def _seen(row: Row) -> bool:
+    """Whether a row's predictions are worth a look."""
+    return row.status in (Status.OK, DISPUTED) and row.counts is not None
+
+
+def _examples(row: Row) -> Path:
+    """The file with the images that the cell of a row was shown on; each folder has its own."""
+    assert row.store is not None
+    return row.store.examples(row.cell.dataset, row.cell.fold)
+
+
+def _numbered(path: Path) -> tuple[str, ...]:
+    """The ids of the images in a file of examples, by which the predictions of its folder are numbered."""
+    return tuple(map(str, read_arrays(path)["ids"])) if path.is_file() else ()
+
+
 def _first(standing: Standing, fold: int) -> Row | None:
     """The scored row of a fold with the lowest seed: seed 0 where there is one."""
-    rows = [
-        row for row in standing.rows if row.cell.fold == fold and row.status == Status.OK and row.counts is not None
-    ]
+    rows = [row for row in standing.rows if row.cell.fold == fold and _seen(row)]
     return min(rows, key=lambda row: row.cell.seed, default=None)
 
 
 def _pictures(
-    row: Row, ids: Sequence[str], classes: Sequence[ClassSpec], store: Store, metric: Metric
+    row: Row, ids: Sequence[str], numbers: Sequence[str], classes: Sequence[ClassSpec], metric: Metric
 ) -> tuple[Picture | None, ...]:
-    path: Path = store.cell(row.cell) / "predictions.npz"
+    """The predictions for some images, found by the number each has in the folder of the row."""
+    assert row.store is not None
+    path = row.store.cell(row.cell) / "predictions.npz"
     masks = read_arrays(path) if path.is_file() else {}
+    own = {name: masks.get(f"predicted{number}") for number, name in enumerate(numbers)}
     return tuple(
-        Picture(painted(masks[f"predicted{number}"], classes), _score(row, name, metric))
-        if f"predicted{number}" in masks
-        else None
-        for number, name in enumerate(ids)
+        None if (mask := own.get(name)) is None else Picture(painted(mask, classes), _score(row, name, metric))
+        for name in ids
     )
 
 

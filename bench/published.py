@@ -109,7 +109,7 @@ def beside(board: Board, profile: Profile, rows: Iterable[Published]) -> list[Be
     Args:
         profile: That of the leaderboard.
     """
-    own = [row for row in rows if _stem(row.dataset) == _stem(board.dataset)]
+    own = [row for row in rows if _stem(row.dataset) == _stem(board.catalogued)]
     found = [Beside(row=row, stamps=stamps, standing=None) for row in own if (stamps := _stamps(row, board, profile))]
     fitting = sorted((row for row in own if not _stamps(row, board, profile)), key=lambda row: (row.column, -row.value))
     return [Beside(row=row, stamps=(), standing=_standing(row, board)) for row in fitting] + found
@@ -122,7 +122,7 @@ def _stamps(row: Published, board: Board, profile: Profile) -> tuple[str, ...]:
         stamps.append("other definition")
     if row.leak not in ("none", "unknown"):
         stamps.append("leaky protocol")
-    elif row.leak == "unknown" or row.dataset != board.dataset or not _same_split(row, board):
+    elif row.leak == "unknown" or row.dataset != board.catalogued or not _same_split(row, board):
         stamps.append("other protocol")
     if row.status == "excerpt":
         stamps.append("excerpt only")

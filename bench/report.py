@@ -6,10 +6,12 @@ Every text that comes from data is escaped by the template; figures and pictures
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +22,11 @@ from bench import (
     efficiency,
     figures,
     leaderboard,
+    merging,
     metrics,
+    names,
     overview,
+    provenance,
     quantities,
     sections,
     tables,
@@ -29,20 +34,28 @@ from bench import (
 )
 from bench import study as studies
 from bench.comparisons import Across, Missing
-from bench.errors import StoreError
+from bench.errors import StoreError, StudyError
 from bench.leaderboard import Board, Row
+from bench.merging import Source
 from bench.metrics import Profile
 from bench.records import Record, Status
 from bench.specs import Study
 from bench.store import Store, write_bytes
 from bench.views import View
 
+MERGED = "merged"
+"""The folder, beside the results, that the page of several of them goes to."""
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 FAILED = (Status.FAILED, Status.OUT_OF_MEMORY, Status.TIMED_OUT, Status.INTERRUPTED, Status.DIVERGED)
 
 
 class Content(NamedTuple):
-    """What a folder holds, under one metric profile."""
+    """What some folders hold, under one metric profile.
+
+    Attributes:
+        store: Where the page goes: the folder itself where there is one.
+        sources: Where there are several, what became of each; `notes` what to know of their data.
+    """
 
     study: Study
     profile: Profile
@@ -52,6 +65,8 @@ class Content(NamedTuple):
     across: Across | None = None
     missing: Missing = Missing.COMMON
     views: tuple[View, ...] = ()
+    sources: tuple[Source, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def write(store_root: Path, profile_name: str = "default", missing: Missing = Missing.COMMON) -> Path:
@@ -65,35 +80,54 @@ def write(store_root: Path, profile_name: str = "default", missing: Missing = Mi
     return publish(collect(store_root, profile_name, missing))
 
 
-def collect(store_root: Path, profile_name: str = "default", missing: Missing = Missing.COMMON) -> Content:
-    """Read a study's folder and rank what is in it; raises what `write` raises."""
-    profile, store = metrics.profile(profile_name), Store(store_root)
-    study = studies.load(str(store_root / "study.toml"))
-    stored = leaderboard.stored(study, store, [profile, *metrics.PROFILES.values()])
-    rows = leaderboard.score(stored, profile)
+def collect(
+    folders: Path | Sequence[Path],
+    profile_name: str = "default",
+    missing: Missing = Missing.COMMON,
+    target: Path | None = None,
+) -> Content:
+    """Read a study's folder, or several, and rank what is in them; raises what `write` and `merging.merge` raise.
+
+    Args:
+        target: Where the page is to go; by default the folder itself, or `merged` beside the first of several.
+    """
+    roots = [folders] if isinstance(folders, Path) else list(folders)
+    profile = metrics.profile(profile_name)
+    found = merging.merge(roots, [profile, *metrics.PROFILES.values()])
+    store = Store(target or (roots[0] if len(roots) == 1 else roots[0].parent / MERGED))
+    _check_target(store.root, roots)
+    rows = leaderboard.score(found.rows, profile)
     boards = leaderboard.boards(rows, profile)
     return Content(
-        study=study,
+        study=found.study,
         profile=profile,
         store=store,
         rows=rows,
         boards=boards,
         across=comparisons.across(boards, profile, missing),
         missing=missing,
-        views=tuple(views.views(stored, View(profile, boards))),
+        views=tuple(views.views(found.rows, View(profile, boards))),
+        sources=found.sources if len(roots) > 1 else (),
+        notes=found.notes,
     )
 
 
-def publish(content: Content) -> Path:
-    """Write the page and the tables of what was collected; return the path of the page."""
-    for name, text in files(content).items():
-        write_bytes(content.store.root / name, text.encode())
+def publish(content: Content, refresh: int | None = None) -> Path:
+    """Write the page and the tables of what was collected; return the path of the page.
+
+    Args:
+        refresh: How often the page shall look for a newer one by itself; None for never [s].
+    """
+    for name, text in files(content, refresh).items():
+        path = content.store.root / name
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_bytes(path, text.encode())
     return content.store.root / "index.html"
 
 
-def files(content: Content) -> dict[str, str]:
+def files(content: Content, refresh: int | None = None) -> dict[str, str]:
     """The page and the tables by the names of their files; the same content gives the same text."""
-    return texts(content) | {"index.html": index(content)}
+    return texts(content) | {"index.html": index(content, refresh)}
 
 
 def texts(content: Content) -> dict[str, str]:
@@ -108,10 +142,19 @@ def texts(content: Content) -> dict[str, str]:
     }
 
 
-def index(content: Content) -> str:
+def index(content: Content, refresh: int | None = None) -> str:
     """The page of what was collected."""
     template = _environment().get_template("report.html")
-    return template.render(**_context(content))
+    return template.render(**_context(content), refresh=refresh)
+
+
+def state(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """When the files that a page is made from were written [ns], and their sizes [bytes]."""
+    found = {}
+    for path in (path for folder in folders for path in _written(folder)):
+        with contextlib.suppress(OSError):  # gone since it was listed
+            found[path] = (path.stat().st_mtime_ns, path.stat().st_size)
+    return found
 
 
 def newest(results: Path) -> Path:
@@ -131,7 +174,7 @@ def _context(content: Content) -> dict[str, Any]:
     study, profile, table = content.study, content.profile, content.rows
     records = [row.record for row in table if row.record is not None]
     across = content.across
-    parts = [sections.section(board, profile, content.store) for board in content.boards]
+    parts = [sections.section(board, profile) for board in content.boards]
     return {
         "study": study,
         "profile": profile,
@@ -145,7 +188,14 @@ def _context(content: Content) -> dict[str, Any]:
         "top": overview.SHOWN,
         "few": comparisons.FEW,
         "ranks": "" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
-        "short": figures.short(row.cell.architecture for row in table),
+        "short": figures.short(row.architecture for row in table),
+        "sources": content.sources,
+        "notes": content.notes,
+        "anew": provenance.anew(table, content.store),
+        "again": provenance.AGAIN,
+        "apart": provenance.apart(table),
+        "works": provenance.works(row.cell.architecture for row in table if row.cell.loss is not None),
+        "facts": provenance.facts(study, table),
         "table": table,
         "tally": tally(table),
         "failures": [row for row in table if row.status in FAILED or row.status == "stale"],
@@ -168,7 +218,7 @@ def island(value: object) -> str:
 def tally(table: Iterable[Row]) -> dict[str, int]:
     """How many cells ended how, ok first."""
     found = Counter(row.status for row in table)
-    order = [*map(str, Status), "stale", "pending"]
+    order = [*map(str, Status), leaderboard.DISPUTED, "stale", "pending"]
     return {status: found[status] for status in order if found[status]}
 
 
@@ -202,15 +252,29 @@ def _environment() -> Any:
     environment.filters |= {
         "drawing": Markup,
         "parts": _name_parts,
+        "quoted": shlex.quote,
         "source": lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8")),
     }
     return environment
 
 
 def _name_parts(name: str) -> tuple[str, str]:
-    """A name as its stem, which is read, and its options, which are looked up."""
-    stem, _, options = name.partition("[")
-    return stem, options.removesuffix("]").replace(",", ", ")
+    """A name as its stem, which is read, and its options, which are looked up, with the folder it is from."""
+    plain, folder = names.apart(name)
+    stem, _, options = plain.partition("[")
+    return stem, names.marked(options.removesuffix("]").replace(",", ", "), folder).strip()
+
+
+def _check_target(target: Path, roots: Sequence[Path]) -> None:
+    """Keep a page of several folders from being taken for that of one of them.
+
+    Raises:
+        StudyError: If it would be written into a study's folder.
+    """
+    places = [root.resolve() for root in roots]
+    into_its_own = len(roots) == 1 and target.resolve() == places[0]
+    if not into_its_own and ((target / "study.toml").is_file() or set(places) & set(target.resolve().parents)):
+        raise StudyError(f"The page cannot be written to {target}: a study's results are there. Choose another --to.")
 
 
 def _versions(record: Record) -> Mapping[str, str]:
@@ -220,4 +284,9 @@ def _versions(record: Record) -> Mapping[str, str]:
 
 def _touched(folder: Path) -> float:
     """When a study was last added to."""
-    return max(path.stat().st_mtime for path in (folder / "study.toml", *folder.glob("cells/*/*/*/*/record.json")))
+    return max(path.stat().st_mtime for path in _written(folder))
+
+
+def _written(folder: Path) -> tuple[Path, ...]:
+    """The files that are written last when something is stored."""
+    return (folder / "study.toml", *folder.glob("cells/*/*/*/*/record.json"))

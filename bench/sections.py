@@ -17,7 +17,6 @@ from bench.published import Beside
 from bench.quantities import word
 from bench.records import DataCard, Status
 from bench.specs import ClassSpec
-from bench.store import Store
 
 
 class Line(NamedTuple):
@@ -30,6 +29,8 @@ class Line(NamedTuple):
         background_share: What pixel accuracy has to be read against, under every profile.
         rates: The learning rates of the runs behind the value.
         troubles: The rows that are not ok.
+        differs: In what it differs from the standings of the same name.
+        confirmed: The folders that hold each of its scores too.
         family, encoder: Of the architecture, empty where nobody knows; `statuses` are those of its cells.
     """
 
@@ -47,6 +48,8 @@ class Line(NamedTuple):
     family: str
     encoder: str
     statuses: tuple[str, ...]
+    differs: str
+    confirmed: tuple[str, ...]
 
 
 class ClassTable(NamedTuple):
@@ -81,7 +84,7 @@ class Section(NamedTuple):
     published: tuple[Beside, ...]
 
 
-def section(board: Board, profile: Profile, store: Store) -> Section:
+def section(board: Board, profile: Profile) -> Section:
     """Everything of one data set, computed and drawn."""
     title = profile.metrics[profile.primary].title
     drawings = {"forest": figures.draw_forest(figures.forest(board, profile), f"How sure: {board.title}", title)}
@@ -101,7 +104,7 @@ def section(board: Board, profile: Profile, store: Store) -> Section:
         prices=efficiency.prices(board),
         precision=comparisons.precision(board, profile),
         drawings=drawings,
-        gallery=pictures.gallery(board, store, profile.metrics[profile.primary]),
+        gallery=pictures.gallery(board, profile.metrics[profile.primary]),
         easy=doubts.easy_sentences(board, profile),
         disagreement=doubts.disagreement(board, profile),
         unmeasured=doubts.unmeasured(board, profile),
@@ -175,7 +178,9 @@ def lines(board: Board, profile: Profile) -> list[Line]:
                 edge=any(record.edge for record in records),
                 params=next((record.params for record in records if record.params is not None), None),
                 troubles=tuple(row for row in one.rows if row.status != Status.OK),
-                statuses=tuple(dict.fromkeys(row.status.replace("_", " ") for row in one.rows)),
+                statuses=_statuses(one),
+                differs=next((row.differs for row in one.rows if row.differs), ""),
+                confirmed=_confirmed(one),
                 **views.axes(one.architecture),
             )
         )
@@ -206,6 +211,19 @@ def class_table(board: Board) -> ClassTable | None:
 def short_title(title: str) -> str:
     """`mDice (data set, foreground)` without its brackets."""
     return title.partition(" (")[0]
+
+
+def _statuses(standing: Standing) -> tuple[str, ...]:
+    """What its cells can be asked for by."""
+    merged = {"differs": any(row.differs for row in standing.rows), "confirmed": bool(_confirmed(standing))}
+    own = (row.status.replace("_", " ") for row in standing.rows)
+    return tuple(dict.fromkeys((*own, *(name for name, so in merged.items() if so))))
+
+
+def _confirmed(standing: Standing) -> tuple[str, ...]:
+    """The folders that hold every score of a standing a second time."""
+    scored = [row.confirmed for row in standing.rows if row.counts is not None]
+    return tuple(name for name in scored[0] if all(name in other for other in scored)) if scored else ()
 
 
 def _ties(count: int, networks: int) -> str:

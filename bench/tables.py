@@ -68,7 +68,7 @@ def number(value: float | None) -> str:
 
 
 def _group(row: Row) -> tuple[str, str, str | None]:
-    return row.cell.dataset, row.cell.architecture, row.cell.loss
+    return row.dataset, row.architecture, row.cell.loss
 
 
 def _stands(tables: Sequence[Board]) -> dict[tuple[str, str, str | None], Standing]:
@@ -86,8 +86,8 @@ def _range(standing: Standing) -> str:
 
 def _flat(row: Row) -> dict[str, object]:
     return {
-        "dataset": row.cell.dataset,
-        "architecture": row.cell.architecture,
+        "dataset": row.dataset,
+        "architecture": row.architecture,
         "loss": row.cell.loss,
         "seed": row.cell.seed,
         "fold": row.cell.fold,

@@ -55,6 +55,7 @@ def data(shown: Iterable[View], missing: Missing) -> dict[str, Any]:
 
 def axes(name: str) -> dict[str, str]:
     """What an architecture can be filtered by: its family and its encoder; empty where nobody knows."""
+    name = names.apart(name)[0]
     try:
         spec, options = catalog.architecture(name)
     except BenchError:

@@ -1,8 +1,9 @@
-"""What a run is at, seen from outside: the locks it holds and the journals it writes; neither is ever changed."""
+"""What a run is at, seen from outside: the locks it holds, the files it writes; none is ever changed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,17 @@ class Tried:
 
     trials: int
     best: float | None
+
+
+def changes(state: Callable[[], object], pause: Callable[[], None]) -> Iterator[int]:
+    """Count, once at the start and once each time a state has become another one; it is looked at after every pause."""
+    seen, count = state(), 0
+    yield count
+    while True:
+        pause()
+        if (now := state()) != seen:
+            seen, count = now, count + 1
+            yield count
 
 
 def held(lock: Path) -> bool:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import html
 import json
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -11,7 +14,8 @@ import pytest
 from PIL import Image
 
 from bench import cli
-from tests import lookalike, small
+from bench.store import Store
+from tests import lookalike, small, synthetic
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,7 +54,7 @@ def images(folder: Path, names: list[str], mode: str = "RGB", size: tuple[int, i
         Image.fromarray(np.zeros((*size, 3), np.uint8)).convert(mode).save(folder / name)
 
 
-def test_a_study_runs_reports_and_repeats(bench, study_file: str, tmp_path: Path):
+def test_a_study_runs_reports_and_repeats(bench, study_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     code, out, err = bench("run", "matrix", study_file, "--workers", "0")
 
     assert (0, "") == (code, err)
@@ -85,6 +89,52 @@ def test_a_study_runs_reports_and_repeats(bench, study_file: str, tmp_path: Path
     code, out, err = bench("compare", "mine", "mine", "--gate")
 
     assert (0, True) == (code, "2 identical" in out)
+
+    page = (tmp_path / "results" / "mine" / "index.html").read_text(encoding="utf-8")
+    [command] = re.findall(r"<code>bench (run matrix study.toml --dataset [^<]*) --results again</code>", page)
+    monkeypatch.chdir(tmp_path / "results" / "mine")
+    code, out, err = bench(*shlex.split(html.unescape(command)), "--results", "..", "--workers", "0")
+
+    assert (0, "") == (code, err)
+    assert "Nothing to run: all 2 cells of mine are stored and up to date." in out
+
+
+def test_several_results_folders_become_one_page(bench, tmp_path: Path):
+    for machine in ("laptop", "server"):
+        synthetic.write(tmp_path / machine)
+    synthetic.scored(Store(tmp_path / "server" / "synthetic"), synthetic.cell(synthetic.FINE, "ce"), skill=0.8)
+    code, out, err = bench("report", "laptop/synthetic", "server/synthetic")
+
+    assert (0, "") == (code, err)
+    assert f"Page: {tmp_path}/results/merged/index.html" in out
+    assert "unet[encoder=resnet18] @ laptop" in out
+    assert "1/1 not_reproducible" in out
+    assert "laptop: 6 cells stored in laptop/synthetic, 6 shown, 1 not reproducible, 0 confirm another folder's." in out
+    assert "unet[encoder=resnet18] · ce on smear: laptop differs from server in the counts" in out
+    code, out, err = bench("report", "laptop/synthetic", "server/synthetic", "--to", "page", "--format", "csv")
+
+    assert (0, "") == (code, err)
+    assert out == (tmp_path / "page" / "leaderboard.csv").read_text(encoding="utf-8")
+    assert {"page", "laptop", "server", "results"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["laptop/synthetic", "laptop/../laptop/synthetic"], "is named twice"),
+        (["laptop/synthetic", "nowhere"], "Neither nowhere nor results/nowhere is the results folder of a study"),
+        (["laptop/synthetic", "server/synthetic", "--to", "server/synthetic"], "cannot be written to server/synthetic"),
+        (["laptop/synthetic", "--watch", "--format", "csv"], "Leave out --format"),
+    ],
+)
+def test_what_cannot_stand_on_one_page_is_one_line(bench, tmp_path: Path, words: list[str], said: str):
+    for machine in ("laptop", "server"):
+        synthetic.write(tmp_path / machine)
+
+    code, out, err = bench("report", *words)
+
+    assert (2, "", 1) == (code, out, err.count("\n"))
+    assert said in err
 
 
 def test_options_win_over_the_file_and_the_resolved_study_is_written(bench, study_file: str, tmp_path: Path):

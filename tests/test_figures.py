@@ -125,7 +125,7 @@ def test_every_figure_of_one_standing_or_of_many_can_be_drawn(board: Board) -> N
 
 
 def test_gallery_shows_truth_and_predictions_with_the_score_of_each_image(folder: Path, board: Board) -> None:
-    found = pictures.gallery(board, Store(folder), PROFILE.metrics["mdice_d_fg"])
+    found = pictures.gallery(board, PROFILE.metrics["mdice_d_fg"])
 
     assert found is not None
     assert found.ids == ("image-00", "image-01")

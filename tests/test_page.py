@@ -298,3 +298,40 @@ def test_the_dark_page_is_dark(browser, folder: Path):
 
     light, dark = (sum(int(part) for part in shades[one][4:-1].split(",")) for one in ("light", "dark"))
     assert dark < 150 < 600 < light
+
+
+def test_a_page_that_refreshes_itself_keeps_what_was_chosen(browser, folder: Path, tmp_path: Path):
+    content = report.collect(folder)
+    (tmp_path / "index.html").write_text(report.index(content, refresh=3), encoding="utf-8")
+    with opening(browser, tmp_path) as one:
+        one.page.locator("[data-control=view]").select_option("mmseg")
+        one.page.locator("[data-control=digits]").select_option("2")
+        one.page.locator("#heatmap").scroll_into_view_if_needed()
+        before, address, place = one.column("rank"), one.page.url, one.page.evaluate("scrollY")
+        one.page.wait_for_event("load", timeout=20_000)
+
+        assert address == one.page.url
+        assert 0 < place == one.page.evaluate("scrollY")
+        assert "mmseg" == one.page.locator("[data-control=view]").input_value()
+        assert before == one.column("rank")
+        assert [] == one.complaints
+
+
+def test_a_page_of_two_folders_filters_and_switches_by_what_stands_twice(browser, tmp_path: Path):
+    folders = [synthetic.write(tmp_path / machine) for machine in ("laptop", "server")]
+    synthetic.scored(Store(folders[1]), synthetic.cell(synthetic.FINE, "ce"), skill=0.8)
+    content = report.collect(folders, target=tmp_path / "merged")
+    report.publish(content)
+    with opening(browser, tmp_path / "merged", "#leaderboard?status=not+reproducible") as one:
+        names = [f"unet encoder=resnet18 @ {machine}" for machine in ("laptop", "server")]
+
+        assert names == one.column("architecture")
+        one.page.locator("[data-control=view]").select_option("mmseg")
+        [board] = next(view.boards for view in content.views if view.profile.name == "mmseg")
+        found = {(row.architecture, row.loss): row.values.get("miou_d") for row in board.standings}
+        values = [found[f"{synthetic.FINE} @ {machine}", "ce"] for machine in ("laptop", "server")]
+        assert [f"{value:.3f}" for value in values] == one.column("miou_d")
+        assert 1 == one.page.locator(".cautions a[href='#merged']").count()
+        one.page.locator(".cautions a[href='#merged']").click()
+        assert one.page.locator("#merged").is_visible()
+        assert [] == one.complaints

@@ -363,4 +363,10 @@ document.documentElement.classList.add("js");
 read();
 controls();
 draw();
-if (location.hash.includes("?")) document.getElementById(location.hash.slice(1).split("?")[0])?.scrollIntoView();
+const again = performance.getEntriesByType("navigation")[0]?.type === "reload"; // which keeps the place by itself
+if (location.hash.includes("?") && !again) document.getElementById(location.hash.slice(1).split("?")[0])?.scrollIntoView();
+
+// A page of a study that still runs looks for a newer one by itself, but not while something is open. A refresh by the
+// document would forget what the address keeps.
+const refresh = Number(document.documentElement.dataset.refresh);
+if (refresh) setInterval(() => { if (!document.querySelector("dialog[open], details.menu[open]")) location.reload(); }, 1000 * refresh);
