@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from bench import (
     __version__,
+    album,
     comparisons,
     diagrams,
     efficiency,
@@ -22,12 +23,14 @@ from bench import (
     leaderboard,
     metrics,
     overview,
+    pictures,
     quantities,
     sections,
     tables,
     views,
 )
 from bench import study as studies
+from bench.album import Album
 from bench.comparisons import Across, Missing
 from bench.errors import StoreError
 from bench.leaderboard import Board, Row
@@ -85,15 +88,18 @@ def collect(store_root: Path, profile_name: str = "default", missing: Missing = 
 
 
 def publish(content: Content) -> Path:
-    """Write the page and the tables of what was collected; return the path of the page."""
-    for name, text in files(content).items():
-        write_bytes(content.store.root / name, text.encode())
-    return content.store.root / "index.html"
+    """Write the page, the tables and the large pictures of what was collected; return the path of the page."""
+    root, shown = content.store.root, pictured(content)
+    page = index(content, shown)
+    album.write(root / album.FOLDER, shown.files)
+    for name, text in (texts(content) | {"index.html": page}).items():
+        write_bytes(root / name, text.encode())
+    return root / "index.html"
 
 
-def files(content: Content) -> dict[str, str]:
-    """The page and the tables by the names of their files; the same content gives the same text."""
-    return texts(content) | {"index.html": index(content)}
+def pictured(content: Content) -> Album:
+    """The pictures of the page, and those beside it."""
+    return album.album(content.boards, content.store, content.profile.metrics[content.profile.primary])
 
 
 def texts(content: Content) -> dict[str, str]:
@@ -108,10 +114,10 @@ def texts(content: Content) -> dict[str, str]:
     }
 
 
-def index(content: Content) -> str:
-    """The page of what was collected."""
+def index(content: Content, shown: Album | None = None) -> str:
+    """The page of what was collected, with its pictures; the same content gives the same text."""
     template = _environment().get_template("report.html")
-    return template.render(**_context(content))
+    return template.render(**_context(content), album=shown or pictured(content))
 
 
 def newest(results: Path) -> Path:
@@ -131,7 +137,7 @@ def _context(content: Content) -> dict[str, Any]:
     study, profile, table = content.study, content.profile, content.rows
     records = [row.record for row in table if row.record is not None]
     across = content.across
-    parts = [sections.section(board, profile, content.store) for board in content.boards]
+    parts = [sections.section(board, profile) for board in content.boards]
     return {
         "study": study,
         "profile": profile,
@@ -144,6 +150,8 @@ def _context(content: Content) -> dict[str, Any]:
         "cautions": overview.cautions(parts, table, tally(table)),
         "top": overview.SHOWN,
         "few": comparisons.FEW,
+        "kinds": pictures.KINDS,
+        "folder": album.FOLDER,
         "ranks": "" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
         "short": figures.short(row.cell.architecture for row in table),
         "table": table,
@@ -197,7 +205,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    functions = (*quantities.ALL, digest, sections.short_title, views.small_print)
+    functions = (*quantities.ALL, digest, sections.short_title, views.small_print, pictures.css)
     environment.filters |= {function.__name__: function for function in functions}
     environment.filters |= {
         "drawing": Markup,

@@ -7,17 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import comparisons, doubts, efficiency, figures, metrics, pictures, published, views
+from bench import comparisons, doubts, efficiency, figures, metrics, published, views
 from bench.comparisons import Precision
 from bench.efficiency import Price
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
-from bench.pictures import Gallery
 from bench.published import Beside
 from bench.quantities import word
 from bench.records import DataCard, Status
 from bench.specs import ClassSpec
-from bench.store import Store
 
 
 class Line(NamedTuple):
@@ -74,14 +72,13 @@ class Section(NamedTuple):
     prices: tuple[Price, ...]
     precision: Precision | None
     drawings: Mapping[str, str]
-    gallery: Gallery | None
     easy: Mapping[str, str]
     disagreement: str
     unmeasured: str
     published: tuple[Beside, ...]
 
 
-def section(board: Board, profile: Profile, store: Store) -> Section:
+def section(board: Board, profile: Profile) -> Section:
     """Everything of one data set, computed and drawn."""
     title = profile.metrics[profile.primary].title
     drawings = {"forest": figures.draw_forest(figures.forest(board, profile), f"How sure: {board.title}", title)}
@@ -101,7 +98,6 @@ def section(board: Board, profile: Profile, store: Store) -> Section:
         prices=efficiency.prices(board),
         precision=comparisons.precision(board, profile),
         drawings=drawings,
-        gallery=pictures.gallery(board, store, profile.metrics[profile.primary]),
         easy=doubts.easy_sentences(board, profile),
         disagreement=doubts.disagreement(board, profile),
         unmeasured=doubts.unmeasured(board, profile),

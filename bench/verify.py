@@ -210,20 +210,31 @@ def _matrices(audit: _Audit, cell: Cell, record: Record) -> None:
     audit.report.checked["matrices"] += len(ids)
     audit.counts[cell] = ids, counts
     _split(audit, cell, record, ids)
-    predictions = audit.store.cell(cell) / "predictions.npz"
-    for arrays in (predictions, audit.store.examples(cell.dataset, cell.fold)):
-        if audit.there(arrays):
-            _readable(audit, arrays)
+    _pictures(audit, cell)
 
 
-def _readable(audit: _Audit, path: Path) -> None:
-    """Check that arrays can be read, and that every example has its image and its truth."""
+def _pictures(audit: _Audit, cell: Cell) -> None:
+    """Check that the pictures of a cell are there and can be read; older results have none of its epochs."""
+    folder = audit.store.cell(cell)
+    needed = {
+        folder / "predictions.npz": ("predicted",),
+        audit.store.examples(cell.dataset, cell.fold): ("image", "truth"),
+    }
+    for path, kinds in needed.items():
+        if audit.there(path):
+            _readable(audit, path, kinds)
+    if (folder / "epochs.npz").is_file():
+        _readable(audit, folder / "epochs.npz", ("image", "truth", "predicted"))
+
+
+def _readable(audit: _Audit, path: Path, kinds: Sequence[str]) -> None:
+    """Check that arrays can be read, and that there is one of each kind for every id."""
     try:
         arrays = read_arrays(path)
     except StoreError as error:
         audit.found(path, f"cannot be read: {error}", AGAIN)
         return
-    wanted = [f"{kind}{number}" for kind in ("image", "truth") for number in range(len(arrays.get("ids", ())))]
+    wanted = [f"{kind}{number}" for kind in kinds for number in range(len(arrays.get("ids", ())))]
     if missing := [name for name in wanted if name not in arrays]:
         audit.found(path, f"does not hold {missing[0]}.", AGAIN)
 
