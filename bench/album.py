@@ -29,7 +29,9 @@ FILM = 96
 """The same in a strip of epochs [pixels]."""
 PAGE = 48
 """Standings whose pictures the page holds, over all data sets; every data set shows one at least."""
-FURTHER = 300
+BYTES = 2_000_000
+"""What the pictures of the page may take; the standings of a data set end where its share is used up."""
+FURTHER = 150
 """Standings beyond them whose best, median and worst image are in the folder alone, over all data sets."""
 VERSION = "1"
 """Of how pictures are painted; part of the name of every file, so that an old one is not taken for a new one."""
@@ -96,9 +98,10 @@ class Strip(NamedTuple):
 
 
 class Chapter(NamedTuple):
-    """The pictures of one data set, as the page shows them."""
+    """The pictures of one data set, as the page shows them; `left_out` standings are not shown."""
 
     gallery: Gallery
+    left_out: int
     across: tuple[Panel, ...]
     lines: tuple[Line, ...]
     extremes: tuple[Line, ...]
@@ -114,13 +117,14 @@ class Album:
 
     Attributes:
         chapters: By data set; without those that have no pictures.
-        shown: The pictures on the page, by their data.
+        shown: The pictures on the page, by their data; `size` is what they take [bytes].
         files: The pictures for the folder, by the names of their files; painted when they are written.
     """
 
     chapters: dict[str, Chapter] = field(default_factory=dict[str, Chapter])
     shown: dict[str, Picture] = field(default_factory=dict[str, Picture])
     files: dict[str, Callable[[], bytes]] = field(default_factory=dict[str, Callable[[], bytes]])
+    size: int = 0
 
     @property
     def shared(self) -> list[Picture]:
@@ -130,7 +134,10 @@ class Album:
     def tile(self, data: bytes, alt: str) -> Tile:
         """Show a picture, which is held once however often it is shown."""
         uri = pictures.uri(data)
-        picture = self.shown.setdefault(uri, Picture(uri, f"p{len(self.shown)}"))
+        if uri not in self.shown:
+            self.shown[uri] = Picture(uri, f"p{len(self.shown)}")
+            self.size += len(uri)
+        picture = self.shown[uri]
         picture.times += 1
         return Tile(picture, alt)
 
@@ -148,10 +155,10 @@ def album(boards: Sequence[Board], store: Store, metric: Metric) -> Album:
     """The pictures of all data sets; raises what `gallery` raises."""
     found, count = Album(), max(1, len(boards))
     most = max(1, min(gallery.SHOWN, PAGE // count))
-    for board in boards:
+    for number, board in enumerate(boards, start=1):
         chosen = gallery.gallery(board, store, metric, most, FURTHER // count)
         if chosen is not None and chosen.shown:
-            found.chapters[board.dataset] = _chapter(found, chosen)
+            found.chapters[board.dataset] = _chapter(found, chosen, BYTES * number // count)
     return found
 
 
@@ -178,23 +185,31 @@ def write(folder: Path, files: Mapping[str, Callable[[], bytes]]) -> None:
             folder.rmdir()  # only where nothing is left in it
 
 
-def _chapter(found: Album, chosen: Gallery) -> Chapter:
+def _chapter(found: Album, chosen: Gallery, room: int) -> Chapter:
+    """The pictures of a data set; those of single standings, best first, while the page has so much room [bytes]."""
     classes = chosen.classes
+    across = tuple(_panel(found, one, classes, "the truth", show="it") for one in chosen.shown)
+    hard = tuple((_panel(found, one.made, classes, "the majority", show="itpe"), one.best) for one in chosen.hard)
+    suspects = tuple(_doubt(found, one, classes) for one in chosen.suspects)
+    strips, lines, ends = tuple(_strips(found, chosen)), list[Line](), list[Line]()
+    extremes = {label(one.standing): one for one in (*chosen.extremes, *chosen.further)}
+    for strip in chosen.strips:
+        if lines and found.size > room:
+            break
+        name, own = label(strip.standing), extremes.pop(label(strip.standing), None)
+        panels = tuple(one and _panel(found, one, classes, name, show="pe") for one in strip.made)
+        lines.append(Line(strip.standing, panels))
+        ends += [_ends(found, own, classes, "itpe")] if own else []
     return Chapter(
         gallery=chosen,
-        across=tuple(_panel(found, one, classes, "the truth", show="it") for one in chosen.shown),
-        lines=tuple(
-            Line(
-                strip.standing,
-                tuple(one and _panel(found, one, classes, label(strip.standing), show="pe") for one in strip.made),
-            )
-            for strip in chosen.strips
-        ),
-        extremes=tuple(_ends(found, one, classes, "itpe") for one in chosen.extremes),
-        further=tuple(_ends(found, one, classes, "") for one in chosen.further),
-        hard=tuple((_panel(found, one.made, classes, "the majority", show="itpe"), one.best) for one in chosen.hard),
-        suspects=tuple(_doubt(found, one, classes) for one in chosen.suspects),
-        strips=tuple(_strips(found, chosen)),
+        left_out=chosen.left_out + len(chosen.strips) - len(lines),
+        across=across,
+        lines=tuple(lines),
+        extremes=tuple(ends),
+        further=tuple(_ends(found, one, classes, "") for one in extremes.values()),
+        hard=hard,
+        suspects=suspects,
+        strips=strips,
     )
 
 
