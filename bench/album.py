@@ -35,7 +35,7 @@ FURTHER = 150
 """Standings beyond them whose best, median and worst image are in the folder alone, over all data sets."""
 VERSION = "1"
 """Of how pictures are painted; part of the name of every file, so that an old one is not taken for a new one."""
-_NAME = re.compile(r"[0-9a-f]{20}\.(png|jpg)")
+_NAME = re.compile(r"[0-9a-f]{20}\.(?:png|jpg)")
 
 
 @dataclass(slots=True)
@@ -60,7 +60,8 @@ class Panel(NamedTuple):
     Attributes:
         kind: `best`, `median` or `worst` where it is one of them.
         tiles: Image, truth, prediction and error map, as far as they are shown.
-        photo, sheet: The files in the folder: the image; truth, prediction and error map side by side.
+        photo, sheet: The files in the folder: the image; truth, prediction and error map side by side; empty where
+            nothing links to them.
     """
 
     kind: str
@@ -185,6 +186,11 @@ def write(folder: Path, files: Mapping[str, Callable[[], bytes]]) -> None:
             folder.rmdir()  # only where nothing is left in it
 
 
+def linked(page: str) -> list[str]:
+    """The names of the files in the folder that a page links to."""
+    return re.findall(rf'href="{FOLDER}/({_NAME.pattern})"', page)
+
+
 def _chapter(found: Album, chosen: Gallery, room: int) -> Chapter:
     """The pictures of a data set; those of single standings, best first, while the page has so much room [bytes]."""
     classes = chosen.classes
@@ -229,19 +235,14 @@ def _panel(found: Album, made: Made, classes: Sequence[ClassSpec], whose: str, *
         "p": lambda: (pictures.painted(made.predicted, classes, EDGE), f"Prediction of {whose} for {made.id}"),
         "e": lambda: (pictures.error_map(made.truth, made.predicted, EDGE), _told(made, whose)),
     }
-    look = [spec.colour for spec in classes]
-    photo = found.file(
-        "jpg", [made.image], "photograph", functools.partial(pictures.photograph, made.image, quality=90)
-    )
-    sheet = functools.partial(pictures.sheet, made.truth, made.predicted, classes)
-    return Panel(
-        kind=kind,
-        id=made.id,
-        score=made.score,
-        tiles=tuple(found.tile(*paint[part]()) for part in show),
-        photo=photo,
-        sheet=found.file("png", [made.truth, made.predicted], look, sheet),
-    )
+    photo, sheet, look = "", "", [spec.colour for spec in classes]
+    if "i" in show:
+        large = functools.partial(pictures.photograph, made.image, quality=90)
+        photo = found.file("jpg", [made.image], "photograph", large)
+    if made.predicted is not made.truth:
+        large = functools.partial(pictures.sheet, made.truth, made.predicted, classes)
+        sheet = found.file("png", [made.truth, made.predicted], look, large)
+    return Panel(kind, made.id, made.score, tuple(found.tile(*paint[part]()) for part in show), photo, sheet)
 
 
 def _told(made: Made, whose: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import plan, recompute, report
+from bench import album, plan, recompute, report
 from bench import study as studies
 from bench.errors import BenchError, DataError, StoreError, StudyError
 from bench.metrics import Counts
@@ -331,8 +331,21 @@ def _published(audit: _Audit, profile_name: str | None) -> None:
     audit.report.checked["numbers"] += sum(len(row.values) for row in content.rows)
     for name, what in recompute.differences(content, {cell.key for cell in audit.unsound}):
         audit.found(root / name, what, "bench report writes it anew from the records.")
+    _linked(audit)
     if audit.unsound:
         notes.append(f"leaderboard.md and index.html were not compared: {len(audit.unsound)} cells have findings.")
+
+
+def _linked(audit: _Audit) -> None:
+    """Check that the pictures that the page links to are beside it; a page may go without the whole folder."""
+    page, beside = audit.store.root / "index.html", audit.store.root / album.FOLDER
+    names = set(album.linked(page.read_text("utf-8", errors="replace"))) if page.is_file() else set[str]()
+    if names and not beside.is_dir():
+        audit.report.notes.append(f"The page has no folder {album.FOLDER}/ beside it; bench report writes it.")
+        return
+    for name in sorted(names):
+        if audit.there(beside / name) and not (beside / name).stat().st_size:
+            audit.found(beside / name, "is empty.", "bench report paints it anew.")
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:

@@ -68,7 +68,7 @@ def write(root: Path, *, old: bool = False) -> Path:
     truths = masks()
     names = IDS[:2] if old else IDS
     arrays = {f"truth{at}": truths[name] for at, name in enumerate(names)}
-    for at, name in enumerate(names):
+    for at in range(len(names)):
         image = np.repeat(60 * true(at)[..., None] + 40, 3, axis=2).astype(np.uint8)
         arrays[f"image{at}"] = image if old else thumbnails.encoded(image)
     about = {} if old else {"data": np.array("0123")}

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from bench import checkpoint, evaluate, losses, looks, train
+from bench import checkpoint, evaluate, looks, losses, train
 from bench.data import ordered
 from bench.prepare import Entry
 from bench.specs import Budget, Place, Recipe, Sample

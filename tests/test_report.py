@@ -97,7 +97,9 @@ def test_the_page_loads_nothing(text: str) -> None:
     linked = [value for value in loaded if not value.startswith(("#", "data:"))]
     assert all(re.fullmatch(r"pictures/[0-9a-f]{20}\.(png|jpg)", value) for value in linked)
     assert not re.search(r"url\((?!['\"]?(#|data:))|@import", text)
-    assert {"link", "script", "img", "svg", "table"} <= set(page.tags)
+    assert {"link", "script", "svg", "table"} <= set(page.tags)
+    assert linked
+    assert ("role", "img") in page.attributes
     assert not {"iframe", "object", "embed", "form", "base"} & set(page.tags)
 
 
