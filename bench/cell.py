@@ -5,21 +5,35 @@ Runs wherever it is called: in a worker process or in this one. What it needs tr
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import io
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench import catalog, checkpoint, evaluate, execution, losses, measures, networks, plan, shapes, train, tune
+from bench import (
+    catalog,
+    checkpoint,
+    evaluate,
+    execution,
+    looks,
+    losses,
+    measures,
+    networks,
+    plan,
+    shapes,
+    thumbnails,
+    train,
+    tune,
+)
 from bench.baselines import BASELINES
 from bench.data import Pairs, place
 from bench.device import (
@@ -33,13 +47,12 @@ from bench.device import (
     room,
     sharing,
 )
-from bench.errors import DataError, DiskFull
-from bench.fit import resize
+from bench.errors import DataError, DiskFull, StoreError
 from bench.job import Emit, Event, Job
 from bench.prepare import Prepared, reopen
 from bench.records import Efficiency, Execution, Failure, Record, Status, TrialStatus
 from bench.specs import Cell, Recipe, Split, Study
-from bench.store import raise_if_full, sha256, write_arrays, write_bytes, writing
+from bench.store import raise_if_full, read_arrays, sha256, write_arrays, write_bytes, writing
 from bench.trainer import Trainer, seed_of
 
 LOST = {
@@ -63,7 +76,7 @@ class _Bench:
     phase: str = "prepare"
     tidy: Callable[[], None] = lambda: None  # removes what is not needed once the record is stored
 
-    @contextmanager
+    @contextlib.contextmanager
     def timed(self, phase: str) -> Generator[None]:
         """Note the phase, for the error message, and its wall time, for the record."""
         self.phase = phase
@@ -144,6 +157,7 @@ def _run_network(state: _Bench, expression: str) -> None:
         free = room(state.device, sharing(state.job.device, state.device, state.job.workers)) / 2
         pairs = {split: place(images, masks, rows[split], state.device, free) for split in ("train", "val")}
         trainer = _trainer(state, expression, pairs["train"], pairs["val"])
+        trainer.watched = _watched(state, masks, owners, rows["val"])
     with state.timed("measure"):
         steps = plan.steps(state.cell, state.job.study, len(rows["train"]))
         ahead = plan.seconds(state.cell, state.job.study)
@@ -168,6 +182,8 @@ def _run_network(state: _Bench, expression: str) -> None:
             error = Failure(phase="train", kind=kind, message=message)
             state.record = replace(state.record, status=Status.DIVERGED, error=error)
         _keep(state, fitted)
+        watched = [rows["val"][place] for place in trainer.watched]
+        _write_epochs(state, fitted, images, masks, {row: int(owners[row]) for row in watched})
     state.tidy = trainer.tidy
 
 
@@ -273,7 +289,7 @@ def _predict(state: _Bench, trainer: Trainer, way: Execution, images: np.ndarray
 def _score(state: _Bench, predictions: Iterator[evaluate.Prediction]) -> None:
     """Count predictions against the truth, image by image; keep the counts, the measures and a few pictures."""
     prepared, cell, test = state.prepared, state.cell, state.positions["test"]
-    shown = evaluate.chosen(prepared.index.entries, test)
+    kept = evaluate.kept(prepared.index.entries, test, evaluate.KEPT if cell.seed == 0 else evaluate.SHOWN)
     counts, taken, pictures = [], [], {}
     size = catalog.dataset(cell.dataset).pixel_size_um
     entries = [prepared.index.entries[at] for at in state.positions["train"]]
@@ -287,21 +303,62 @@ def _score(state: _Bench, predictions: Iterator[evaluate.Prediction]) -> None:
             taken.append(measures.measured(truth, predicted, probabilities))
             for take in takers:
                 taken[-1] |= take(truth, predicted, size, len(prepared.classes))
-        if position in shown:
-            small = resize(predicted, predicted, evaluate.thumbnail_size(predicted))[1]
-            pictures[f"predicted{shown.index(position)}"] = small
-    store, ids = state.job.store, [prepared.index.entries[position].sample.id for position in test]
-    examples = store.examples(cell.dataset, cell.fold)
-    if not examples.is_file():
-        names = np.array([prepared.index.entries[position].sample.id for position in shown])
-        write_arrays(examples, ids=names, **evaluate.thumbnails(prepared, shown))
-    write_arrays(store.cell(cell) / "predictions.npz", **pictures)
+        if position in kept:
+            pictures[f"predicted{kept.index(position)}"] = thumbnails.mask(predicted)
+    store, ids = state.job.store, _ids(state, test)
+    _write_examples(state)
+    write_arrays(store.cell(cell) / "predictions.npz", ids=np.array(_ids(state, kept)), **pictures)
     state.record = replace(
         state.record,
         counts_hash=store.write_counts(cell, ids, np.stack(counts)),
         measures_hash=store.write_measures(cell, ids, measures.stacked(taken)),
         status=Status.OK,
     )
+
+
+def _ids(state: _Bench, positions: Iterable[int]) -> list[str]:
+    return [state.prepared.index.entries[position].sample.id for position in positions]
+
+
+def _write_examples(state: _Bench) -> None:
+    """The images and true masks that all cells of a data set and fold are shown on, unless they are there."""
+    path = state.job.store.examples(state.cell.dataset, state.cell.fold)
+    data = str(state.record.ingredients["data"])
+    with contextlib.suppress(StoreError):
+        if str(read_arrays(path, "data").get("data")) == data:
+            return
+    kept = evaluate.kept(state.prepared.index.entries, state.positions["test"])
+    pictures = evaluate.examples(state.prepared, kept)
+    write_arrays(path, data=np.array(data), ids=np.array(_ids(state, kept)), **pictures)
+
+
+def _watched(state: _Bench, masks: np.ndarray, owners: np.ndarray, rows: Sequence[int]) -> tuple[int, ...]:
+    """Which of the validation rows are watched while a network learns: of each chosen image the fullest window."""
+    picked = evaluate.chosen(state.prepared.index.entries, state.positions["val"], looks.WATCHED)
+    own = [[place for place, row in enumerate(rows) if owners[row] == position] for position in picked]
+    return tuple(max(group, key=lambda place: len(np.unique(masks[rows[place]]))) for group in own)
+
+
+def _write_epochs(
+    state: _Bench, fitted: train.Fit, images: np.ndarray, masks: np.ndarray, owners: Mapping[int, int]
+) -> None:
+    """What the training that is scored made of the watched images, after some epochs and the best one.
+
+    Args:
+        images: All images uint8 (N, H, W, 3) at training size, and `masks` uint8 (N, H, W).
+        owners: The rows of the N that were watched, in order, with the entry each belongs to.
+    """
+    path = state.job.store.cell(state.cell) / "epochs.npz"
+    if not fitted.looks:
+        path.unlink(missing_ok=True)
+        return
+    pictures: dict[str, np.ndarray] = {}
+    for number, row in enumerate(owners):
+        pictures[f"image{number}"] = thumbnails.encoded(thumbnails.image(np.asarray(images[row])))
+        pictures[f"truth{number}"] = thumbnails.mask(np.asarray(masks[row]))
+        pictures[f"predicted{number}"] = np.stack([maps[number].numpy() for maps in fitted.looks.values()])
+    epochs, best = np.array(list(fitted.looks)), np.array(fitted.best_epoch)
+    write_arrays(path, ids=np.array(_ids(state, owners.values())), epochs=epochs, best_epoch=best, **pictures)
 
 
 def _keep(state: _Bench, fitted: train.Fit) -> None:

@@ -20,6 +20,7 @@ from bench.store import writing_file
 from bench.train import Fit, Training, weights
 
 _PLAIN = ("value", "best_epoch", "collapsed", "level", "level_since", "seconds", "speeds")
+_LOOK = ".epoch."
 
 
 def save(path: Path, training: Training, key: str) -> None:
@@ -32,6 +33,7 @@ def save(path: Path, training: Training, key: str) -> None:
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     for index, state in training.optimiser.state_dict()["state"].items():
         tensors |= _named(f"optimiser.{index}", {name: t.contiguous() for name, t in state.items() if t is not None})
+    tensors |= _looks(training.looks)
     about = {name: getattr(training, name) for name in _PLAIN}
     _write(path, tensors, {"key": key, "history": [asdict(epoch) for epoch in training.history], **about})
 
@@ -47,7 +49,7 @@ def restore(path: Path, training: Training, key: str) -> bool:
     training.history = tuple(Epoch(**epoch) for epoch in about["history"])
     for name in _PLAIN:
         setattr(training, name, about[name])
-    training.speeds = tuple(training.speeds)
+    training.speeds, training.looks = tuple(training.speeds), _split(tensors)[1]
     parameters = training.optimiser.param_groups[0]["params"]
     state = {
         index: {name: _like(parameter, tensor) for name, tensor in _below(f"optimiser.{index}", tensors).items()}
@@ -62,10 +64,11 @@ def restore(path: Path, training: Training, key: str) -> bool:
 
 
 def save_fit(path: Path, fitted: Fit, key: str = "") -> None:
-    """A finished training: the weights of its best epoch, and its curve in the header."""
+    """A finished training: the weights of its best epoch, what it made of images, and its curve in the header."""
     about = {name: getattr(fitted, name) for name in ("value", "best_epoch", "status", "images_s")}
     about["execution"] = asdict(fitted.execution)
-    _write(path, fitted.state, {"key": key, "history": [asdict(epoch) for epoch in fitted.history], **about})
+    tensors = fitted.state | _looks(fitted.looks)
+    _write(path, tensors, {"key": key, "history": [asdict(epoch) for epoch in fitted.history], **about})
 
 
 def save_weights(path: Path, fitted: Fit) -> None:
@@ -78,10 +81,10 @@ def load_fit(path: Path, key: str = "") -> Fit | None:
     found = _read(path)
     if found is None or found[1].pop("key", None) != key:
         return None
-    state, about = found
+    (state, looks), about = _split(found[0]), found[1]
     history = tuple(Epoch(**epoch) for epoch in about.pop("history"))
     status, way = TrialStatus(about.pop("status")), Execution(**about.pop("execution"))
-    return Fit(state=state, history=history, status=status, execution=way, **about)
+    return Fit(state=state, history=history, status=status, execution=way, looks=looks, **about)
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
@@ -112,6 +115,17 @@ def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _looks(looks: Mapping[int, Tensor]) -> dict[str, Tensor]:
+    """Class maps by epoch, under names that no network can have, since a part of one must not be empty."""
+    return {f"{_LOOK}{epoch}": maps for epoch, maps in looks.items()}
+
+
+def _split(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[int, Tensor]]:
+    """The other tensors, and the class maps by epoch."""
+    looks = {int(name.removeprefix(_LOOK)): maps for name, maps in tensors.items() if name.startswith(_LOOK)}
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(_LOOK)}, dict(sorted(looks.items()))
 
 
 def _like(parameter: Tensor, saved: Tensor) -> Tensor:

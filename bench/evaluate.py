@@ -11,15 +11,18 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from bench import train
+from bench import thumbnails, train
 from bench.data import normalise
 from bench.device import synchronise
-from bench.fit import Window, join, resize, windows
+from bench.fit import Window, join, windows
 from bench.forward import Forward
 from bench.prepare import Entry, Prepared
 from bench.specs import Recipe
 
-THUMBNAIL = 256  # longer edge of the example pictures [pixels]
+SHOWN = 4
+"""Test images that all cells of a data set are shown side by side on."""
+KEPT = 200
+"""Test images whose prediction is kept as a picture, for the best, the worst and the doubtful ones to be found."""
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -144,8 +147,8 @@ def _labels(logits: torch.Tensor, native: tuple[int, int]) -> torch.Tensor:
     return labels
 
 
-def chosen(entries: Sequence[Entry], positions: Sequence[int], count: int = 4) -> list[int]:
-    """The test images that cells are shown on: each one brings the most classes not seen yet; ties by order."""
+def chosen(entries: Sequence[Entry], positions: Sequence[int], count: int = SHOWN) -> list[int]:
+    """The images that show most: each one brings the most classes not seen yet; ties by order."""
     left, seen, picked = list(positions), set[int](), list[int]()
     while left and len(picked) < count:
         new = [{label for label, pixels in enumerate(entries[at].pixels) if pixels} - seen for at in left]
@@ -155,16 +158,23 @@ def chosen(entries: Sequence[Entry], positions: Sequence[int], count: int = 4) -
     return picked
 
 
-def thumbnails(prepared: Prepared, positions: Iterable[int]) -> dict[str, np.ndarray]:
-    """Small images and true masks of some samples: `image0` uint8 (H, W, 3), `truth0` uint8 (H, W), `image1`, .."""
+def kept(entries: Sequence[Entry], positions: Sequence[int], count: int = KEPT) -> list[int]:
+    """The images whose pictures are kept: the chosen ones, then others spread evenly over the rest."""
+    first = chosen(entries, positions, min(count, SHOWN))
+    rest = [position for position in positions if position not in first]
+    more = min(count - len(first), len(rest))
+    return first + [rest[place] for place in thumbnails.places(len(rest), more)] if more > 0 else first
+
+
+def examples(prepared: Prepared, positions: Iterable[int]) -> dict[str, np.ndarray]:
+    """Small images and true masks of some samples, as they are stored.
+
+    Returns:
+        `image0` a JPEG, uint8 (bytes,), `truth0` uint8 (H, W), `image1`, ..
+    """
     arrays: dict[str, np.ndarray] = {}
     for number, position in enumerate(positions):
         image, mask = prepared.native(prepared.index.entries[position])
-        arrays[f"image{number}"], arrays[f"truth{number}"] = resize(image, mask, thumbnail_size(mask))
+        arrays[f"image{number}"] = thumbnails.encoded(thumbnails.image(np.asarray(image)))
+        arrays[f"truth{number}"] = thumbnails.mask(np.asarray(mask))
     return arrays
-
-
-def thumbnail_size(mask: np.ndarray) -> tuple[int, int]:
-    """The size of an example picture (height, width): the longer edge is THUMBNAIL, or as it is when smaller."""
-    factor = min(1.0, THUMBNAIL / max(mask.shape))
-    return max(1, round(mask.shape[0] * factor)), max(1, round(mask.shape[1] * factor))

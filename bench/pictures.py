@@ -1,144 +1,140 @@
-"""Example images beside the truth and what each standing predicted, as data URIs that a page can hold."""
+"""Masks, photographs and error maps as picture files: small palettes, colours that colour-blind readers tell apart."""
 
 from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.leaderboard import DISPUTED, Board, Row, Standing
-from bench.metrics import Metric, source
-from bench.records import Status
+from bench import thumbnails
 from bench.specs import IGNORE, ClassSpec
-from bench.store import read_arrays
 
 if TYPE_CHECKING:
     from PIL import Image
 
-EXAMPLES = 4
-SHOWN = 16
-"""Standings that are shown per data set, best first; the page says how many are left out."""
+Colour = tuple[int, int, int]
 GREY = (128, 128, 128)
+GAP = 6
+"""Between the parts of a sheet [pixels]."""
 
 
-class Picture(NamedTuple):
-    """A predicted mask, and the metric on this image alone; None where it is undefined."""
+class Kind(NamedTuple):
+    """What can be said of one pixel of a prediction."""
 
-    uri: str
-    score: float | None
-
-
-class Strip(NamedTuple):
-    """One standing's predictions, in the order of the images; None where there is none."""
-
-    standing: Standing
-    pictures: tuple[Picture | None, ...]
+    name: str
+    meaning: str
+    colour: Colour
 
 
-class Gallery(NamedTuple):
-    """The example pictures of one data set."""
+KINDS = (
+    Kind("right background", "background called background", (16, 18, 20)),
+    Kind("right", "foreground called by its own class", (176, 176, 176)),
+    Kind("missed", "foreground called background", (86, 180, 233)),
+    Kind("invented", "background called foreground", (213, 94, 0)),
+    Kind("confused", "foreground called another foreground class", (240, 228, 66)),
+    Kind("ignored", "not counted", (84, 84, 84)),
+)
+"""In the order of the numbers that `errors` gives; sky blue, vermillion and yellow after Wong 2011."""
 
-    classes: tuple[ClassSpec, ...]
-    ids: tuple[str, ...]
-    images: tuple[str, ...]
-    truths: tuple[str, ...]
-    strips: tuple[Strip, ...]
-    left_out: int
 
-
-def gallery(board: Board, metric: Metric) -> Gallery | None:
-    """The examples of the first fold that has some; None when there are none."""
-    scored = [row for standing in board.standings for row in standing.rows if _seen(row)]
-    classes = next((row.record.data.classes for row in scored if row.record and row.record.data), ())
-    stored = sorted((row for row in scored if _examples(row).is_file()), key=lambda row: row.cell.fold)
-    if not stored:
-        return None
-    fold, shown = stored[0].cell.fold, read_arrays(_examples(stored[0]))
-    ids = tuple(str(name) for name in shown["ids"][:EXAMPLES])
-    drawn = [(standing, row) for standing in board.standings if (row := _first(standing, fold)) is not None]
-    numbers = {path: _numbered(path) for path in {_examples(row) for _, row in drawn[:SHOWN]}}
-    return Gallery(
-        classes=classes,
-        ids=ids,
-        images=tuple(photograph(shown[f"image{number}"]) for number in range(len(ids))),
-        truths=tuple(painted(shown[f"truth{number}"], classes) for number in range(len(ids))),
-        strips=tuple(
-            Strip(one, _pictures(row, ids, numbers[_examples(row)], classes, metric)) for one, row in drawn[:SHOWN]
-        ),
-        left_out=max(0, len(drawn) - SHOWN),
+def errors(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What became of every pixel: a number of KINDS, uint8 (H, W); IGNORE on either side does not count."""
+    found = np.select(
+        [
+            (truth == IGNORE) | (predicted == IGNORE),
+            (truth == 0) & (predicted == 0),
+            truth == predicted,
+            predicted == 0,
+            truth == 0,
+        ],
+        [5, 0, 1, 2, 3],
+        default=4,
     )
+    return found.astype(np.uint8)
 
 
-def photograph(image: np.ndarray) -> str:
-    """An image uint8 (H, W, 3) as a JPEG data URI: a tenth of the size of its PNG."""
+def error_shares(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> dict[str, float]:
+    """Missed, invented and confused pixels as shares of those that count; 0 where none counts."""
+    pixels = np.bincount(errors(truth, predicted).ravel(), minlength=len(KINDS))
+    total = max(1, int(pixels[:5].sum()))
+    return {KINDS[at].name: int(pixels[at]) / total for at in (2, 3, 4)}
+
+
+def colours(classes: Sequence[ClassSpec]) -> list[Colour]:
+    """The colours of classes, and the grey of what is none."""
+    return [*(spec.colour for spec in classes), GREY]
+
+
+def indexed(mask: NDArray[np.uint8], classes: Sequence[ClassSpec]) -> NDArray[np.uint8]:
+    """A mask as places in `colours`: IGNORE, and what is no class, becomes the last one."""
+    return np.minimum(mask, len(classes)).astype(np.uint8)
+
+
+def painted(mask: NDArray[np.uint8], classes: Sequence[ClassSpec], edge: int = thumbnails.EDGE) -> bytes:
+    """A mask uint8 (H, W) as a PNG in the colours of its classes; IGNORE, and what is no class, is grey."""
+    return png(indexed(thumbnails.mask(mask, edge), classes), colours(classes))
+
+
+def error_map(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], edge: int = thumbnails.EDGE) -> bytes:
+    """A PNG of what became of every pixel, in the colours of KINDS."""
+    return png(thumbnails.mask(errors(truth, predicted), edge), [kind.colour for kind in KINDS])
+
+
+def sheet(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: Sequence[ClassSpec]) -> bytes:
+    """Truth, prediction and error map side by side, as a PNG."""
+    own = colours(classes)
+    parts = [indexed(truth, classes), indexed(predicted, classes), errors(truth, predicted)]
+    palette = [*own, *(kind.colour for kind in KINDS), (255, 255, 255)]
+    gap = np.full((truth.shape[0], GAP), len(palette) - 1)
+    shifted = parts[2].astype(np.int64) + len(own)
+    return png(np.hstack([parts[0], gap, parts[1], gap, shifted]), palette)
+
+
+def photograph(image: NDArray[np.uint8], edge: int = thumbnails.EDGE, quality: int = 85) -> bytes:
+    """An image uint8 (H, W, 3) as a JPEG: a tenth of the size of its PNG."""
+    return thumbnails.encoded(thumbnails.image(image, edge), quality).tobytes()
+
+
+def outlined(image: NDArray[np.uint8], region: NDArray[np.bool_], edge: int = thumbnails.EDGE) -> bytes:
+    """An image as a JPEG, with a yellow line around a region bool (H, W), and a black one around that."""
+    from scipy import ndimage
+
+    small = thumbnails.image(image, edge).copy()
+    inside = thumbnails.mask(region.astype(np.uint8), edge).astype(bool)
+    line = ndimage.binary_dilation(inside, iterations=2)
+    small[ndimage.binary_dilation(line) & ~line] = 0
+    small[line & ~inside] = KINDS[4].colour
+    return thumbnails.encoded(small).tobytes()
+
+
+def png(places: NDArray[np.integer], palette: Sequence[Colour]) -> bytes:
+    """Places in a palette, integers (H, W), as a PNG with as few bits a pixel as the palette needs."""
     from PIL import Image
 
-    return _uri(Image.fromarray(image), "jpeg", quality=88)
-
-
-def painted(mask: np.ndarray, classes: Sequence[ClassSpec]) -> str:
-    """A mask uint8 (H, W) as a PNG data URI in the colours of its classes; IGNORE, and what is no class, is grey."""
-    from PIL import Image
-
-    palette = [GREY] * (IGNORE + 1)
-    palette[: len(classes)] = [spec.colour for spec in classes]
-    image = Image.fromarray(mask)
+    if len(palette) > 256:
+        return _bytes(Image.fromarray(np.array(palette, np.uint8)[places]), "png", compress_level=6)
+    image = Image.fromarray(places.astype(np.uint8))
     image.putpalette(bytes(value for colour in palette for value in colour))
-    return _uri(image, "png", compress_level=6)
+    bits = next(bits for bits in (1, 2, 4, 8) if len(palette) <= 2**bits)
+    return _bytes(image, "png", compress_level=6, bits=bits)
 
 
-def _seen(row: Row) -> bool:
-    """Whether a row's predictions are worth a look."""
-    return row.status in (Status.OK, DISPUTED) and row.counts is not None
+def uri(data: bytes) -> str:
+    """A PNG or JPEG as a data URI."""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _examples(row: Row) -> Path:
-    """The file with the images that the cell of a row was shown on; each folder has its own."""
-    assert row.store is not None
-    return row.store.examples(row.cell.dataset, row.cell.fold)
+def css(colour: Iterable[int]) -> str:
+    """A colour as CSS."""
+    return f"rgb({' '.join(map(str, colour))})"
 
 
-def _numbered(path: Path) -> tuple[str, ...]:
-    """The ids of the images in a file of examples, by which the predictions of its folder are numbered."""
-    return tuple(map(str, read_arrays(path)["ids"])) if path.is_file() else ()
-
-
-def _first(standing: Standing, fold: int) -> Row | None:
-    """The scored row of a fold with the lowest seed: seed 0 where there is one."""
-    rows = [row for row in standing.rows if row.cell.fold == fold and _seen(row)]
-    return min(rows, key=lambda row: row.cell.seed, default=None)
-
-
-def _pictures(
-    row: Row, ids: Sequence[str], numbers: Sequence[str], classes: Sequence[ClassSpec], metric: Metric
-) -> tuple[Picture | None, ...]:
-    """The predictions for some images, found by the number each has in the folder of the row."""
-    assert row.store is not None
-    path = row.store.cell(row.cell) / "predictions.npz"
-    masks = read_arrays(path) if path.is_file() else {}
-    own = {name: masks.get(f"predicted{number}") for number, name in enumerate(numbers)}
-    return tuple(
-        None if (mask := own.get(name)) is None else Picture(painted(mask, classes), _score(row, name, metric))
-        for name in ids
-    )
-
-
-def _score(row: Row, name: str, metric: Metric) -> float | None:
-    if row.counts is None or name not in row.ids:
-        return None
-    found = source(metric, row.counts, row.measures)
-    if found is None:
-        return None
-    value = float(metric.compute(found[[row.ids.index(name)]]))
-    return None if math.isnan(value) else value
-
-
-def _uri(image: Image.Image, kind: str, **options: int) -> str:
+def _bytes(image: Image.Image, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()

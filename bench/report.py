@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from bench import (
     __version__,
+    album,
     comparisons,
     diagrams,
     efficiency,
@@ -26,6 +27,7 @@ from bench import (
     metrics,
     names,
     overview,
+    pictures,
     provenance,
     quantities,
     sections,
@@ -33,6 +35,7 @@ from bench import (
     views,
 )
 from bench import study as studies
+from bench.album import Album
 from bench.comparisons import Across, Missing
 from bench.errors import StoreError, StudyError
 from bench.leaderboard import Board, Row
@@ -113,21 +116,23 @@ def collect(
 
 
 def publish(content: Content, refresh: int | None = None) -> Path:
-    """Write the page and the tables of what was collected; return the path of the page.
+    """Write the page, the tables and the large pictures of what was collected; return the path of the page.
 
     Args:
         refresh: How often the page shall look for a newer one by itself; None for never [s].
     """
-    for name, text in files(content, refresh).items():
-        path = content.store.root / name
+    root, shown = content.store.root, pictured(content)
+    album.write(root / album.FOLDER, shown.files)
+    for name, text in (texts(content) | {"index.html": index(content, refresh, shown)}).items():
+        path = root / name
         if not path.is_file() or path.read_bytes() != text.encode():
             write_bytes(path, text.encode())
-    return content.store.root / "index.html"
+    return root / "index.html"
 
 
-def files(content: Content, refresh: int | None = None) -> dict[str, str]:
-    """The page and the tables by the names of their files; the same content gives the same text."""
-    return texts(content) | {"index.html": index(content, refresh)}
+def pictured(content: Content) -> Album:
+    """The pictures of the page, and those beside it."""
+    return album.album(content.boards, content.profile.metrics[content.profile.primary])
 
 
 def texts(content: Content) -> dict[str, str]:
@@ -142,10 +147,10 @@ def texts(content: Content) -> dict[str, str]:
     }
 
 
-def index(content: Content, refresh: int | None = None) -> str:
-    """The page of what was collected."""
+def index(content: Content, refresh: int | None = None, shown: Album | None = None) -> str:
+    """The page of what was collected, with its pictures; the same content gives the same text."""
     template = _environment().get_template("report.html")
-    return template.render(**_context(content), refresh=refresh)
+    return template.render(**_context(content), refresh=refresh, album=shown or pictured(content))
 
 
 def state(folders: Iterable[Path]) -> dict[Path, tuple[int, int]]:
@@ -187,6 +192,8 @@ def _context(content: Content) -> dict[str, Any]:
         "cautions": overview.cautions(parts, table, tally(table)),
         "top": overview.SHOWN,
         "few": comparisons.FEW,
+        "kinds": pictures.KINDS,
+        "folder": album.FOLDER,
         "ranks": "" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
         "short": figures.short(row.architecture for row in table),
         "sources": content.sources,
@@ -247,7 +254,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    functions = (*quantities.ALL, digest, sections.short_title, views.small_print)
+    functions = (*quantities.ALL, digest, sections.short_title, views.small_print, pictures.css)
     environment.filters |= {function.__name__: function for function in functions}
     environment.filters |= {
         "drawing": Markup,

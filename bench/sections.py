@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import comparisons, doubts, efficiency, figures, metrics, pictures, published, views
+from bench import comparisons, doubts, efficiency, figures, metrics, published, views
 from bench.comparisons import Precision
 from bench.efficiency import Price
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
-from bench.pictures import Gallery
 from bench.published import Beside
 from bench.quantities import word
 from bench.records import DataCard, Status
@@ -77,7 +76,6 @@ class Section(NamedTuple):
     prices: tuple[Price, ...]
     precision: Precision | None
     drawings: Mapping[str, str]
-    gallery: Gallery | None
     easy: Mapping[str, str]
     disagreement: str
     unmeasured: str
@@ -104,7 +102,6 @@ def section(board: Board, profile: Profile) -> Section:
         prices=efficiency.prices(board),
         precision=comparisons.precision(board, profile),
         drawings=drawings,
-        gallery=pictures.gallery(board, profile.metrics[profile.primary]),
         easy=doubts.easy_sentences(board, profile),
         disagreement=doubts.disagreement(board, profile),
         unmeasured=doubts.unmeasured(board, profile),

@@ -1,14 +1,15 @@
 """Records on disk: one folder per cell, written so that a kill leaves either the old cell or the new one.
 
     results/<study>/study.toml
-    results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/{record.json, counts.npz, measures.npz, ...}
+    results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/{record.json, counts.npz, ..}
     results/<study>/tuning/<dataset>/<architecture>/<loss>/f0/{journal, trials.json}
     results/<study>/executions/<architecture>/<circumstances>.json
     results/<study>/examples/<dataset>/f0.npz
     results/<study>/splits/<dataset>/f0.json
 
 `record.json` is written last and names the hashes of counts and measures, so it alone decides whether a cell is done.
-Its `seal` is the hash of its other fields, by which `bench verify` finds a record that was changed by hand.
+Pictures are no results and have no hash: `predictions.npz` and `epochs.npz` of a cell, and the examples. The `seal` of
+a record is the hash of its other fields, by which `bench verify` finds one that was changed by hand.
 """
 
 from __future__ import annotations
@@ -181,15 +182,15 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> str:
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an npz; nothing in it is ever executed.
+def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """The arrays of an npz, or those of some names that it has; nothing in it is ever executed.
 
     Raises:
         StoreError: If the file is missing or damaged.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files if not names or name in names}
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it is damaged or not one of ours"
         raise StoreError(f"{path} cannot be read: {reason}. Run the study again to write it anew.") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench import metrics
 from bench.data import Pairs, ordered, parts, shuffled
 from bench.forward import Forward
+from bench.looks import Looks, epochs
 from bench.losses import Loss
 from bench.presets import preset
 from bench.records import Epoch, Execution, TrialStatus
@@ -37,6 +38,7 @@ class Fit:
         best_epoch: 1-based; 0 when there is none.
         images_s: Training throughput, the median over the epochs [images/s]; None when no epoch was finished.
         execution: How the network was run.
+        looks: Class maps uint8 (watched, h, w) of the watched validation images, by epoch; thumbnails, on the CPU.
     """
 
     state: dict[str, Tensor]
@@ -46,6 +48,7 @@ class Fit:
     status: TrialStatus
     images_s: float | None
     execution: Execution
+    looks: Mapping[int, Tensor] = field(default_factory=dict[int, Tensor])
 
 
 @dataclass(slots=True)
@@ -61,6 +64,7 @@ class Training:
         level_since: The last epoch in which `level` changed.
         seconds: Time spent so far [s].
         speeds: Throughput of each epoch's training [images/s].
+        looks: See `Fit`.
     """
 
     network: nn.Module
@@ -75,11 +79,16 @@ class Training:
     seconds: float = 0.0
     history: tuple[Epoch, ...] = ()
     speeds: tuple[float, ...] = ()
+    looks: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
 
-    def take(self, epoch: Epoch, *, collapsed: bool, speed: float) -> None:
+    def take(self, epoch: Epoch, looks: Looks, *, collapsed: bool, speed: float) -> None:
         """Take up a finished epoch; keep its weights when it is the best one."""
         self.history, self.seconds, self.speeds = (*self.history, epoch), epoch.seconds, (*self.speeds, speed)
-        if epoch.value is not None and epoch.value > self.value:
+        if epoch.value is None:
+            return
+        better = epoch.value > self.value
+        looks.onto(self.looks, epoch.epoch, self.best_epoch, better=better)
+        if better:
             self.best, self.value = weights(self.network), epoch.value
             self.best_epoch, self.collapsed = epoch.epoch, collapsed
 
@@ -96,6 +105,7 @@ class Training:
             status=status,
             images_s=speed,
             execution=self.execution,
+            looks=self.looks,
         )
 
 
@@ -117,6 +127,7 @@ def fit(
     watch: Watch,
     resume: Callable[[Training], object] = lambda training: None,
     keep: Keep = lambda training: None,
+    watched: Sequence[int] = (),
 ) -> Fit:
     """Train the network of a forward in place; see `Fit` for what comes back.
 
@@ -132,8 +143,9 @@ def fit(
         watch: Told about each epoch, those of a resumed training included; answers whether to stop.
         resume: Brings the training to where a checkpoint left it.
         keep: Called after every epoch but the last.
+        watched: Validation images, by their places, whose class maps are kept after some epochs; changes nothing else.
     """
-    network, augment = forward.network, preset(recipe.augment)
+    network, augment, looks = forward.network, preset(recipe.augment), Looks(watched, epochs(budget.epochs))
     torch.manual_seed(seed)  # for layers that draw, as dropout does: no training depends on the one before it
     training = Training(network, optimiser(network, recipe, lr), weights(network), forward.execution)
     steps = budget.epochs * parts(len(train), recipe.batch)
@@ -156,9 +168,9 @@ def fit(
 
         mean_loss = losses.mean()  # waits for the device
         speed = seen / (time.perf_counter() - epoch_began)
-        score = validate(forward, val, classes, recipe.batch) if mean_loss is not None else None
+        score = validate(forward, val, classes, recipe.batch, looks.see) if mean_loss is not None else None
         epoch = Epoch(epoch=number, loss=mean_loss, value=score and score[0], seconds=time.perf_counter() - began)
-        training.take(epoch, collapsed=score is not None and score[1], speed=speed)
+        training.take(epoch, looks, collapsed=score is not None and score[1], speed=speed)
         stop = watch(epoch, speed)
         if score is None:
             return training.ended(TrialStatus.DIVERGED)
@@ -173,16 +185,25 @@ def fit(
 
 
 @torch.inference_mode()
-def validate(forward: Forward, pairs: Pairs, classes: int, batch: int) -> tuple[float, bool]:
+def validate(
+    forward: Forward,
+    pairs: Pairs,
+    classes: int,
+    batch: int,
+    see: Callable[[int, Tensor], None] = lambda first, predicted: None,
+) -> tuple[float, bool]:
     """mdice_d_fg on pairs at training size, in [0, 1], and whether all is called one class although it is not.
 
-    The score is 0 where no foreground class occurs.
+    The score is 0 where no foreground class occurs. `see` is shown the class maps (n, H, W) of each batch, with the
+    place of the first one among the pairs.
     """
     forward.network.eval()
-    counts = torch.zeros(classes, classes, dtype=torch.int64, device=pairs.device)
+    counts, first = torch.zeros(classes, classes, dtype=torch.int64, device=pairs.device), 0
     for images, masks in ordered(pairs, min(batch, forward.execution.micro_batch)):
         predicted = forward(images).max(dim=1).indices  # many times faster than argmax
         counts += confusion(masks, predicted, classes)
+        see(first, predicted)
+        first += len(predicted)
     matrix = counts.cpu().numpy()
     value = float(metrics.DEFAULT.metrics["mdice_d_fg"].compute(matrix[None]))
     collapsed = np.count_nonzero(matrix.sum(0)) == 1 < np.count_nonzero(matrix.sum(1))

@@ -35,6 +35,7 @@ class Trainer:
         memory: Where that is remembered.
         ingredients: Those of the cell; the tuning's key is made from them.
         emit: Told about each epoch.
+        watched: Validation images, by their places, whose class maps the trainings of seed 0 keep after some epochs.
     """
 
     cell: Cell
@@ -49,6 +50,7 @@ class Trainer:
     memory: Memory
     ingredients: dict[str, object]
     emit: Emit
+    watched: tuple[int, ...] = ()
     initial: dict[int, dict[str, Tensor]] = field(default_factory=dict[int, dict[str, Tensor]])  # by seed
     forwards: dict[Execution, Forward] = field(default_factory=dict[Execution, Forward])  # the latest alone
 
@@ -143,6 +145,7 @@ class Trainer:
                 watch=told,
                 resume=lambda training: checkpoint.restore(path, training, key),
                 keep=keep,
+                watched=self.watched if seed == 0 else (),
             )
 
         return fitting(self.execution, once, self.adapt)

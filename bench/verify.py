@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import plan, recompute, report
+from bench import album, plan, recompute, report
 from bench import study as studies
 from bench.errors import BenchError, DataError, StoreError, StudyError
 from bench.metrics import Counts
@@ -210,20 +210,31 @@ def _matrices(audit: _Audit, cell: Cell, record: Record) -> None:
     audit.report.checked["matrices"] += len(ids)
     audit.counts[cell] = ids, counts
     _split(audit, cell, record, ids)
-    predictions = audit.store.cell(cell) / "predictions.npz"
-    for arrays in (predictions, audit.store.examples(cell.dataset, cell.fold)):
-        if audit.there(arrays):
-            _readable(audit, arrays)
+    _pictures(audit, cell)
 
 
-def _readable(audit: _Audit, path: Path) -> None:
-    """Check that arrays can be read, and that every example has its image and its truth."""
+def _pictures(audit: _Audit, cell: Cell) -> None:
+    """Check that the pictures of a cell are there and can be read; older results have none of its epochs."""
+    folder = audit.store.cell(cell)
+    needed = {
+        folder / "predictions.npz": ("predicted",),
+        audit.store.examples(cell.dataset, cell.fold): ("image", "truth"),
+    }
+    for path, kinds in needed.items():
+        if audit.there(path):
+            _readable(audit, path, kinds)
+    if (folder / "epochs.npz").is_file():
+        _readable(audit, folder / "epochs.npz", ("image", "truth", "predicted"))
+
+
+def _readable(audit: _Audit, path: Path, kinds: Sequence[str]) -> None:
+    """Check that arrays can be read, and that there is one of each kind for every id."""
     try:
         arrays = read_arrays(path)
     except StoreError as error:
         audit.found(path, f"cannot be read: {error}", AGAIN)
         return
-    wanted = [f"{kind}{number}" for kind in ("image", "truth") for number in range(len(arrays.get("ids", ())))]
+    wanted = [f"{kind}{number}" for kind in kinds for number in range(len(arrays.get("ids", ())))]
     if missing := [name for name in wanted if name not in arrays]:
         audit.found(path, f"does not hold {missing[0]}.", AGAIN)
 
@@ -320,8 +331,21 @@ def _published(audit: _Audit, profile_name: str | None) -> None:
     audit.report.checked["numbers"] += sum(len(row.values) for row in content.rows)
     for name, what in recompute.differences(content, {cell.key for cell in audit.unsound}):
         audit.found(root / name, what, "bench report writes it anew from the records.")
+    _linked(audit)
     if audit.unsound:
         notes.append(f"leaderboard.md and index.html were not compared: {len(audit.unsound)} cells have findings.")
+
+
+def _linked(audit: _Audit) -> None:
+    """Check that the pictures that the page links to are beside it; a page may go without the whole folder."""
+    page, beside = audit.store.root / "index.html", audit.store.root / album.FOLDER
+    names = set(album.linked(page.read_text("utf-8", errors="replace"))) if page.is_file() else set[str]()
+    if names and not beside.is_dir():
+        audit.report.notes.append(f"The page has no folder {album.FOLDER}/ beside it; bench report writes it.")
+        return
+    for name in sorted(names):
+        if audit.there(beside / name) and not (beside / name).stat().st_size:
+            audit.found(beside / name, "is empty.", "bench report paints it anew.")
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:

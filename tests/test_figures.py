@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import figures, leaderboard, metrics, pictures, study
+from bench import figures, leaderboard, metrics, study
 from bench.figures import Bar, Curve, Heatmap, Sweep, Tried
 from bench.leaderboard import Board
 from bench.records import TrialStatus
@@ -122,33 +122,3 @@ def test_every_figure_of_one_standing_or_of_many_can_be_drawn(board: Board) -> N
     ]
 
     assert all(drawing.startswith("<svg") and drawing.endswith("</svg>") for drawing in drawings)
-
-
-def test_gallery_shows_truth_and_predictions_with_the_score_of_each_image(folder: Path, board: Board) -> None:
-    found = pictures.gallery(board, PROFILE.metrics["mdice_d_fg"])
-
-    assert found is not None
-    assert found.ids == ("image-00", "image-01")
-    assert [one.architecture for one in board.standings if one.values] == [
-        strip.standing.architecture for strip in found.strips
-    ]
-    best = found.strips[0].pictures[0]
-    assert best is not None
-    assert best.uri.startswith("data:image/png;base64,")
-    assert best.score == pytest.approx(board.standings[0].values["mdice_d_fg"], abs=0.05)
-
-
-def test_a_painted_mask_has_the_colours_of_its_classes_and_grey_where_nothing_counts() -> None:
-    import base64
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    uri = pictures.painted(np.array([[0, 1], [2, 255]], dtype=np.uint8), synthetic.CLASSES)
-
-    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")
-    assert [[image.getpixel((x, y)) for x in range(2)] for y in range(2)] == [
-        [(0, 0, 0), (0, 255, 255)],
-        [(0, 0, 128), (128, 128, 128)],
-    ]

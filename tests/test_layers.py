@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "checkpoint", "data", "device", "estimate", "evaluate", "execution", "forward", "networks", "train", "trainer",
-    "tune",
+    "augment", "cell", "checkpoint", "data", "device", "estimate", "evaluate", "execution", "forward", "looks", "networks", "train",
+    "trainer", "tune",
 }  # fmt: skip
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
@@ -39,20 +39,22 @@ LAYERS = [
         "duplicates",
         "explain",
     },
-    {"decode"},
+    {"decode", "thumbnails"},
     {"augment"},
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine"},
     {"paired"},
     {"archive", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"comparisons", "tables", "doubts", "merging", "provenance"},
     {"views"},
-    {"prepare", "figures", "svg", "pictures", "efficiency", "diagrams", "published"},
+    {"prepare", "figures", "svg", "picks", "pictures", "efficiency", "diagrams", "published"},
+    {"gallery"},
+    {"album"},
     {"card", "data", "listing", "problems", "sections", "export"},
     {"overview"},
     {"report"},
     {"contact", "recompute", "selection"},
     {"compare", "verify"},
-    {"device", "forward", "networks"},
+    {"device", "forward", "looks", "networks"},
     {"train"},
     {"tune", "evaluate", "checkpoint", "execution"},
     {"trainer"},

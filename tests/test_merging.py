@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import cli_watch, leaderboard, merging, metrics, names, plan, provenance, report, study, watch
+from bench import cli_watch, gallery, leaderboard, merging, metrics, names, plan, provenance, report, study, watch
 from bench.errors import StoreError, StudyError
 from bench.leaderboard import Board, Row
 from bench.merging import Merged
@@ -272,7 +272,7 @@ def test_every_table_of_a_merged_page_calls_the_rows_alike(folders: list[Path], 
     synthetic.scored(Store(folders[1]), cell(FINE, "ce"), skill=0.8)
     content = report.collect(folders, target=tmp_path / "out")
 
-    texts = report.files(content)
+    texts = report.texts(content) | {"index.html": report.index(content)}
 
     called = f"{FINE} @ server"
     assert called in texts["leaderboard.md"]
@@ -290,13 +290,12 @@ def test_pictures_come_from_the_folder_of_their_row(folders: list[Path], tmp_pat
     content = report.collect(folders, target=tmp_path / "out")
     alone = [report.collect(folder) for folder in folders]
 
-    def pictures(content: report.Content, name: str) -> tuple[str, ...]:
-        from bench import pictures
-
-        gallery = pictures.gallery(content.boards[0], PROFILE.metrics["mdice_d_fg"])
+    def pictures(content: report.Content, name: str) -> tuple[bytes, ...]:
+        found = gallery.gallery(content.boards[0], PROFILE.metrics["mdice_d_fg"])
+        assert found is not None
         return next(
-            tuple(picture.uri for picture in strip.pictures)
-            for strip in gallery.strips
+            tuple(made.predicted.tobytes() for made in strip.made if made is not None)
+            for strip in found.strips
             if (strip.standing.architecture, strip.standing.loss) == (name, "ce")
         )
 

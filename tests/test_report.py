@@ -94,9 +94,12 @@ def test_the_page_loads_nothing(text: str) -> None:
     page = Page(text)
 
     loaded = [value for name, value in page.attributes if name in LOADS]
-    assert all(value.startswith(("#", "data:")) for value in loaded)
-    assert not re.search(r"url\((?!['\"]?#)|@import", text)
-    assert {"link", "script", "img", "svg", "table"} <= set(page.tags)
+    linked = [value for value in loaded if not value.startswith(("#", "data:"))]
+    assert all(re.fullmatch(r"pictures/[0-9a-f]{20}\.(png|jpg)", value) for value in linked)
+    assert not re.search(r"url\((?!['\"]?(#|data:))|@import", text)
+    assert {"link", "script", "svg", "table"} <= set(page.tags)
+    assert linked
+    assert ("role", "img") in page.attributes
     assert not {"iframe", "object", "embed", "form", "base"} & set(page.tags)
 
 
