@@ -337,7 +337,7 @@ def _trained(board: Board) -> list[Row]:
 
 def _draw_curve(above: Axes, below: Axes, curve: Curve, look: dict[str, Any]) -> None:
     fresh: dict[str, Any] = {"alpha": 0.55, "lw": 1.0} if curve.seed > 0 else {}
-    fresh["markevery"] = max(1, len(curve.epochs) // 6)
+    fresh["marker"] = "o" if len(curve.epochs) <= 12 else ""  # a point per epoch where there are few
     above.plot(curve.epochs, _floats(curve.values), **look | fresh)
     below.plot(curve.epochs, _floats(curve.losses), **look | fresh)
     if curve.best_epoch in curve.epochs:
