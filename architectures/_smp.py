@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from bench.errors import NameUnknown
 
+from ._reasons import reason
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -35,11 +37,7 @@ def build(decoder: str, *, channels: int, classes: int, encoder: str, weights: s
             with torch.device("cpu"):  # an encoder that computes with numbers while it is made
                 return made().to("meta")
     except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
-        message = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise NameUnknown(
-            f"{decoder}[encoder={encoder}] cannot be built: {message}. Check its options; an encoder is one of "
-            "segmentation-models-pytorch (resnet34), or one of timm after tu- (tu-convnextv2_tiny)."
-        ) from error
+        raise NameUnknown(f"{decoder}[encoder={encoder}] cannot be built: {reason(decoder, encoder, error)}") from error
 
 
 def pyramid(base: int, levels: int = 5) -> tuple[int, ...]:

@@ -22,6 +22,9 @@ from bench.specs import ArchitectureSpec, DatasetSpec, Option
 
 Kind = Literal["datasets", "architectures"]
 
+ALL = "all"
+"""The name that stands for every entry of an axis."""
+
 COMMON: dict[str, Option] = {"channels": 3}
 """Options of every architecture, which the engine provides: `channels=1` gives a network grey images."""
 
@@ -67,7 +70,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
     """All drop-in files of a kind, sorted by name, without importing any of them.
 
     Raises:
-        NameUnknown: If two folders hold a file of the same name.
+        NameUnknown: If two folders hold a file of the same name, or one is named like the whole axis.
     """
     found: dict[str, Entry] = {}
     for folder in folders(kind):
@@ -76,6 +79,8 @@ def entries(kind: Kind) -> dict[str, Entry]:
                 first = found[path.stem].path
                 raise NameUnknown(f"Two files define {kind[:-1]} {path.stem!r}: {first} and {path}. Rename one.")
             found[path.stem] = Entry(name=path.stem, path=path)
+    if ALL in found:
+        raise NameUnknown(f"{found[ALL].path} cannot be used: {ALL!r} stands for all {kind}. Rename the file.")
     return {name: found[name] for name in sorted(found) if not name.startswith("_")}
 
 

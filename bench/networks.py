@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from bench import catalog
+from bench import catalog, names
+from bench.errors import NameUnknown
 from bench.specs import MEAN, STD
 
 LUMA = (0.299, 0.587, 0.114)
@@ -61,6 +63,30 @@ def build(name: str, classes: int, seed: int | None = None) -> nn.Module:
         torch.manual_seed(seed)
     network = spec.build(classes=classes, **options)
     return network if options["channels"] == 3 else nn.Sequential(Luminance(), network)
+
+
+def check(wanted: Iterable[str]) -> dict[str, str]:
+    """The architectures whose options do not go together, by name, each with its reason.
+
+    Each is built for two classes on the meta device, without pretrained weights: nothing is computed or downloaded. One
+    that fails in any other way is not among them: that is told by its cells, when they run.
+    """
+    refused: dict[str, str] = {}
+    for name in wanted:
+        try:
+            with torch.device("meta"):
+                build(from_scratch(name), classes=2)
+        except NameUnknown as error:
+            refused[name] = str(error) if str(error).startswith(name) else f"{name}: {error}"
+        except (Exception, SystemExit):  # a file of the user's may do anything
+            continue
+    return refused
+
+
+def from_scratch(name: str) -> str:
+    """The architecture with random weights, where it may start from others."""
+    stem, options = names.parse(name)
+    return names.show(stem, options | {"weights": "none"}) if "weights" in options else name
 
 
 def facts(network: nn.Module, divisor: int, size: tuple[int, int]) -> Facts:
