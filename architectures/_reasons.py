@@ -16,15 +16,16 @@ def reason(decoder: str, encoder: str, error: Exception) -> str:
         error: What was raised when the model was built.
     """
     message = (str(error.args[0] if error.args else error).splitlines() or [type(error).__name__])[0][:200].rstrip(".!")
+    if message.startswith(("Wrong encoder name", "Unknown model")):
+        return f"there is no encoder {encoder}.{_nearest(encoder)} Allowed: {ANY}."
     reasons = {
-        ("Wrong encoder name", "Unknown model"): f"there is no encoder {encoder}.{_nearest(encoder)} Allowed: {ANY}.",
         ("only timm encoders", "not supported for DPT"): "DPT takes a plain vision transformer of timm alone. "
         "Write encoder=tu-vit_small_patch16_224 or another tu-vit_*, or choose another decoder.",
         ("is not support", "is not supported for"): f"this decoder does not take {encoder.partition('_')[0]}_*. "
         "Write encoder=resnet34, or choose unet or segformer for this encoder.",
         ("downsampling pattern",): "the encoder has no features at the five scales from a half to a 32nd, as a plain "
-        f"vision transformer has not. Write dpt[encoder={encoder}], or choose an encoder with scales, as resnet34, "
-        "mit_b0 or tu-swin_tiny_patch4_window7_224.",
+        f"vision transformer has not, which goes with dpt alone. Write dpt[encoder={encoder}], or choose one that "
+        "has, as resnet34, mit_b0 or tu-swin_tiny_patch4_window7_224.",
         ("output_stride", "dilated"): "this decoder needs an encoder that can be dilated, and no VGG, DenseNet or Swin "
         "can be. Write encoder=resnet34, or choose unet or fpn for this encoder.",
     }  # fmt: skip

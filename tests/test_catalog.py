@@ -72,6 +72,17 @@ def test_a_helper_of_the_same_name_in_two_folders_is_an_error_too(tmp_path: Path
         catalog.entries("architectures")
 
 
+def test_a_file_named_like_the_whole_axis_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "architectures").mkdir()
+    (tmp_path / "architectures" / "all.py").write_text('"""Everything."""\n')
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+
+    with pytest.raises(
+        NameUnknown, match=r"all.py cannot be used: 'all' stands for all architectures. Rename the file"
+    ):
+        catalog.entries("architectures")
+
+
 def test_a_folder_named_twice_counts_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BENCH_PATH", os.pathsep.join([str(ROOT), str(ROOT)]))
 
