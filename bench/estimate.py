@@ -25,7 +25,7 @@ from bench.job import Job
 from bench.prepare import Prepared
 from bench.specs import Cell, Study
 
-PATIENCE = 60.0
+PATIENCE = 45.0
 """What timing all networks, or all losses, should take at most; each has an equal share of it [s]."""
 FEW = 2
 """Images at once where a whole batch would take more than its share; one is too few for batch normalisation."""

@@ -232,9 +232,9 @@ class Study:
     Attributes:
         name: The folder of the results; by default the name of the file.
         title: The heading of the page.
-        datasets: Names of bench list datasets, or paths of folders.
-        architectures: Names of bench list architectures, options in brackets.
-        losses: Expressions over bench list losses.
+        datasets: Names of bench list datasets, or paths of folders; `all` stands for every name.
+        architectures: Names of bench list architectures, options in brackets; `all` for every name.
+        losses: Expressions over bench list losses; `all` for every single loss.
         seeds: Fresh seeds 1..N that retrain the tuned rate; 0 shows the tuned run itself (seed 0) only.
         folds: 1 uses the data set's own split (fold 0); K > 1 cross-validates by source (folds 1..K).
         ratios: Shares of the sources that train, validate and test where a data set has no official split.
