@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,10 @@ FORMATS = ("svg", "png", "pdf", "dot")
 WANTED = "The graph of a network"
 COLOURS = {"ModuleNode": "#dcebdd", "FunctionNode": "#eef2f7", "TensorNode": "#fdf3d0"}
 """Modules, functions, and the tensors that go in and come out."""
+
+
+_NODE = re.compile(r"^(\s*)(\d+) \[label=<.*\]", re.DOTALL)
+"""A node as torchview writes it; each is replaced by one of ours in its place, which keeps it in its box."""
 
 
 def form(path: Path) -> str:
@@ -68,10 +73,12 @@ def trace(network: nn.Module, image: Tensor, depth: int, title: str) -> Any:
     }  # fmt: skip
     drawing.node_attr = {"shape": "box", "style": "filled", "fontname": "Helvetica", "fontsize": "10"}
     modules = {id(module): (name, module) for name, module in network.named_modules()}
-    for node in _nodes([found.node_hierarchy]):
-        number = None if getattr(node, "is_aux", False) else found.id_dict.get(node.node_id)
-        if number is not None:  # a second statement on a node adds to the first, and leaves it in its box
-            drawing.node(str(number), label=_label(node, modules), fillcolor=COLOURS[type(node).__name__])
+    labels = {
+        str(found.id_dict[node.node_id]): f'label="{_label(node, modules)}" fillcolor="{COLOURS[type(node).__name__]}"'
+        for node in _nodes([found.node_hierarchy])
+        if node.node_id in found.id_dict and not getattr(node, "is_aux", False)
+    }
+    drawing.body[:] = [_NODE.sub(lambda at: f"{at[1]}{at[2]} [{labels[at[2]]}]", line) for line in drawing.body]
     return drawing
 
 
@@ -137,4 +144,4 @@ def _lines(*lines: str) -> str:
 
 def _safe(text: str) -> str:
     """Text that Graphviz shows as it stands."""
-    return text.replace("\\", "\\\\")
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -27,8 +27,7 @@ class Layer:
     """A module as it was called, or what a module does itself beside the modules that it calls.
 
     Attributes:
-        name: As in the state dict, `encoder.layer1`; empty for what the network does itself, and for a module that is
-            made anew at each call.
+        name: As in the state dict, `encoder.layer1`; empty for the network, and for a module made anew at each call.
         kind: Its class, or OWN.
         depth: How many calls deep it lies; 1 is called by the network itself.
         calls: How often it is called in one pass.
@@ -88,17 +87,21 @@ def total(layers: Sequence[Layer]) -> tuple[int, int]:
 
 
 def table(layers: Sequence[Layer]) -> Rows:
-    """Layers as rows to print, indented by their depth; the last row is the network."""
-    rows: Rows = [
-        {
-            "layer": "  " * (one.depth - 1) + (one.name or "(no name)"),
-            "kind": one.kind if one.calls == 1 else f"{one.kind} x {one.calls}",
-            "output": " x ".join(map(str, one.shape)) or None,
-            "parameters": f"{one.params:,}",
-            "multiply-adds": amount(one.flops // 2),
-        }
-        for one in layers
-    ]
+    """Layers as rows to print, each below the one that calls it; the last row is the network."""
+    rows: Rows = []
+    above = [""]
+    for one in layers:
+        above[one.depth :] = [one.name]
+        name = one.name.removeprefix(f"{above[one.depth - 1]}.") if one.kind != OWN else ""
+        rows.append(
+            {
+                "layer": "  " * (one.depth - 1) + (name or "-"),
+                "kind": one.kind if one.calls == 1 else f"{one.kind} x {one.calls}",
+                "output": " x ".join(map(str, one.shape)) or None,
+                "parameters": f"{one.params:,}",
+                "multiply-adds": amount(one.flops // 2),
+            }
+        )
     params, flops = total(layers)
     last = {
         "layer": "total",
@@ -205,8 +208,15 @@ def _rows(call: _Call, known: dict[nn.Module, str], depth: int, last: int) -> It
         held = {key: count for key, count in held.items() if key not in part.weights}
     flops = call.flops - sum(part.flops for part in call.below.values())
     if held or flops or not call.below:
-        name = known.get(call.module, "")
-        yield Layer(name=name, kind=OWN, depth=depth, calls=1, shape=(), params=sum(held.values()), flops=flops)
+        yield Layer(
+            name=known.get(call.module, ""),
+            kind=OWN,
+            depth=depth,
+            calls=1,
+            shape=(),
+            params=sum(held.values()),
+            flops=flops,
+        )
 
 
 def _architecture(name: str) -> dict[str, object]:
