@@ -22,7 +22,7 @@ show_app = typer.Typer(no_args_is_help=True, help="Show what stands on an axis f
 @show_app.command("architecture")
 def architecture(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in bench list architectures, options in brackets.")],
-    size: Annotated[str, typer.Option(metavar="S|HxW", help="The image it is given [pixels].")] = "256",
+    size: Annotated[str, typer.Option(metavar="S|HxW", help="Height and width of the image, in pixels.")] = "256",
     classes: Annotated[int, typer.Option(metavar="N", min=1, max=255, help="How many it tells apart.")] = 2,
     depth: Annotated[
         int, typer.Option(metavar="N", min=1, max=20, help="How many calls deep to look, in table and graph.")

@@ -102,8 +102,8 @@ def _broken(name: str, error: Exception) -> NameUnknown:
     path = catalog.entries("architectures")[names.parse(name)[0]].path
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
-    where = f"{path}, line {lines[-1]}" if lines else str(path)
-    return NameUnknown(f"{name} cannot be built: {reason[:200]}. Mend {where}.")
+    where = f"Mend {path}, line {lines[-1]}" if lines else f"Check its options, or mend {path}"
+    return NameUnknown(f"{name} cannot be built: {reason[:200].rstrip('.')}. {where}.")
 
 
 def padded(size: tuple[int, int], divisor: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_every_field_of_a_specification_is_told():
     assert sorted(ArchitectureSpec.__dataclass_fields__) == sorted(told)
 
 
+@pytest.mark.skipif(find_spec("torchview") is None, reason="the extra inspect is not installed")
 def test_the_network_of_the_readme_is_listed_shown_and_run(folder: Path):
     listed, shown, tested, ran = COMMANDS
     rows = call(folder, *words(listed, folder)).splitlines()

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -19,6 +20,7 @@ from bench import architectures, catalog, cli, cli_architecture, cli_options, gr
 from bench.outline import OWN, Layer
 
 NAMES = ["unet", "linknet", "segformer", "plain_unet", "dpt[encoder=tu-vit_tiny_patch16_224]", "tiny[channels=1]"]
+EXTRA = pytest.mark.skipif(find_spec("torchview") is None, reason="the extra inspect is not installed")
 DOT = pytest.mark.skipif(shutil.which("dot") is None, reason="the program dot of Graphviz is not installed")
 
 
@@ -27,7 +29,6 @@ def layers(name: str, depth: int = 2, size: tuple[int, int] = (64, 64)) -> list[
 
 
 def drawing(network: nn.Module, depth: int = 2, size: tuple[int, int] = (64, 64)) -> str:
-    pytest.importorskip("torchview", reason="the extra inspect is not installed")
     return graph.trace(network, networks.blank(network, size), depth, "title").source
 
 
@@ -127,6 +128,7 @@ def test_hooks_are_taken_off_even_if_a_network_raises():
     assert (0, 0) == (len(module._global_forward_hooks), len(module._global_forward_pre_hooks))
 
 
+@EXTRA
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_the_graph_holds_every_layer_with_parameters_under_its_name(name: str, depth: int):
@@ -140,6 +142,7 @@ def test_the_graph_holds_every_layer_with_parameters_under_its_name(name: str, d
     assert 1 == source.count("logits\\n2 x 128 x 128")
 
 
+@EXTRA
 def test_skip_connections_are_edges_of_the_graph():
     source = networks.sketch("plain_unet[levels=2,width=4]", 2, lambda network, _: drawing(network, 1))
     numbers = {label: number for number, label in re.findall(r'^\s*(\d+) \[label="([^\\"]*)', source, re.MULTILINE)}
@@ -149,6 +152,7 @@ def test_skip_connections_are_edges_of_the_graph():
     assert f"{numbers['cat']} -> {numbers['decoder.0']}" in source
 
 
+@EXTRA
 @DOT
 @pytest.mark.parametrize(
     ("ending", "beginning"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("dot", b"strict")]
@@ -179,8 +183,8 @@ def test_the_terminal_tells_facts_layers_and_total(bench, tmp_path: Path):
     assert f"total {sum(one.numel() for one in network.parameters()):,} 510 M" in words
 
 
+@EXTRA
 def test_without_graphviz_the_summary_is_printed_and_the_graph_is_text(bench, tmp_path: Path, monkeypatch):
-    pytest.importorskip("torchview", reason="the extra inspect is not installed")
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, err = bench("show", "architecture", "tiny")
 
@@ -220,7 +224,7 @@ def test_without_the_extra_the_summary_is_printed_unless_a_file_was_asked_for(be
         (["tiny", "--size", "big"], ["--size big", "HEIGHTxWIDTH"]),
         (["tiny", "--to", "tiny.jpg"], ["tiny.jpg", ".svg, .png, .pdf, .dot"]),
         (["tiny", "--to", "folder.svg"], ["folder.svg", "ends in"]),
-        (["tiny", "--to", "file/tiny.dot"], ["Cannot write file/tiny.dot"]),
+        pytest.param(["tiny", "--to", "file/tiny.dot"], ["Cannot write file/tiny.dot"], marks=EXTRA),
     ],
     ids=lambda words: " ".join(words) if "[" not in words[0] else None,
 )
@@ -233,9 +237,12 @@ def test_wrong_input_is_one_line(bench, tmp_path: Path, words: list[str], parts:
     assert [] == [part for part in parts if part not in err], err
 
 
-def test_a_sketch_fetches_no_weights_and_takes_no_memory():
+def test_a_sketch_asks_for_no_weights_and_takes_no_memory(monkeypatch):
+    asked, build = [], networks.build
+    monkeypatch.setattr(networks, "build", lambda name, classes: asked.append(name) or build(name, classes))
     network = networks.sketch("unet[weights=imagenet]", 2, lambda network, _: network)
 
+    assert ["unet[channels=3,decoder=256,encoder=resnet34,weights=none]"] == asked
     assert {torch.device("meta")} == {one.device for one in network.parameters()}
 
 
@@ -256,6 +263,7 @@ def test_a_network_that_computes_with_numbers_is_built_with_them(own, body: str)
     assert (3 * 2 + 2, 2 * 3 * 2 * 64 * 64) == outline.total(layers("mine"))
 
 
+@EXTRA
 def test_what_libraries_and_files_print_and_warn_stays_away_from_the_terminal(bench, own):
     own(
         "import logging, sys, warnings\n    from torch import nn\n    print('printed')\n    warnings.warn('warned')\n"
