@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__, catalog, cli_compare, cli_dashboard, cli_explain
+from bench import __version__, catalog, cli_architecture, cli_compare, cli_dashboard, cli_explain
 from bench.cli_data import data_app
 from bench.cli_options import DataHome, Results, complain, console, home, show, study_folder
 from bench.cli_run import run_app
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
+app.add_typer(cli_architecture.show_app, name="show")
 
 
 class Axis(StrEnum):
@@ -89,10 +90,20 @@ def options(
 
 
 @app.command("list")
-def list_(axis: Annotated[Axis | None, typer.Argument(help="One axis; default: all.")] = None) -> None:
+def list_(
+    axis: Annotated[Axis | None, typer.Argument(help="One axis; default: all.")] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Of architectures: parameters, GFLOPs, divisor, paper, licence, origin.")
+    ] = False,
+) -> None:
     """List data sets, architectures, losses, metrics and studies."""
     from bench import listing
 
+    if details and axis is not Axis.ARCHITECTURES:
+        raise StudyError("--details is told of architectures only: bench list architectures --details.")
+    if details:
+        cli_architecture.details()
+        return
     for chosen in [axis] if axis else list(Axis):
         show(listing.table(chosen.value), title=chosen.value)
 

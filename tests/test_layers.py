@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "checkpoint", "data", "device", "estimate", "evaluate", "execution", "forward", "networks", "train", "trainer",
+    "augment", "cell", "checkpoint", "data", "device", "estimate", "evaluate", "execution", "forward", "networks", "outline", "train", "trainer",
     "tune",
 }  # fmt: skip
 
@@ -44,20 +44,29 @@ LAYERS = [
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine"},
     {"archive", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"comparisons", "tables", "doubts"},
-    {"prepare", "figures", "svg", "pictures", "efficiency", "diagrams", "published"},
+    {"prepare", "figures", "svg", "pictures", "efficiency", "diagrams", "published", "graph"},
     {"card", "data", "listing", "problems", "sections", "export"},
     {"report"},
     {"contact", "recompute", "selection"},
     {"compare", "verify"},
     {"device", "forward", "networks"},
-    {"train"},
+    {"train", "outline"},
     {"tune", "evaluate", "checkpoint", "execution"},
     {"trainer"},
     {"cell"},
     {"estimate", "attempts", "refusals"},
     {"run"},
     {"cli_options", "cli_screen", "cli_show"},
-    {"cli_compare", "cli_costs", "cli_data", "cli_live", "cli_dashboard", "cli_status", "cli_explain"},
+    {
+        "cli_architecture",
+        "cli_compare",
+        "cli_costs",
+        "cli_data",
+        "cli_live",
+        "cli_dashboard",
+        "cli_status",
+        "cli_explain",
+    },
     {"cli_run"},
     {"cli"},
     {"__main__"},
