@@ -73,7 +73,7 @@ def _measure(architecture: str, expression: str, classes: int, job: Job) -> _Ste
     recipe, device = job.study.recipe, resolve_device(job.device)
     network = networks.build(architecture, classes).to(device)
     forward = Forward(network, catalog.architecture(architecture)[0].divisor, rule(recipe, device))
-    loss = losses.build(expression)
+    loss = losses.build(expression, np.ones((1, classes), np.int64))  # which weights costs the same
     optimiser = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
     images = torch.rand(recipe.batch, 3, *recipe.size, device=device).contiguous(memory_format=torch.channels_last)
     masks = torch.randint(classes, (recipe.batch, *recipe.size), device=device)
