@@ -17,8 +17,7 @@ from bench import criteria, losses, run
 from bench.errors import NameUnknown
 from bench.prepare import open_prepared
 from tests import small
-from tests.criterion import CLASSES, PIXELS, batch
-
+from tests.criterion import PIXELS, batch
 
 NAMES = (*losses.LOSSES, "focal[gamma=1.5]", "tversky[alpha=0.5]", "ce[weight=median]", "lovasz[per_image=true]")
 
