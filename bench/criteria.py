@@ -59,8 +59,7 @@ def topk(logits: Tensor, target: Tensor, percent: float = 10.0, weight: Tensor |
     counted = _counted(logits, target, weight)
     number = (counted > 0).sum()
     entropy = _entropy(logits, target) * counted * number / _or_one(counted.sum())
-    # those that do not count come last, behind pixels that are sure and right
-    ranked = entropy.masked_fill(counted == 0, -1.0).flatten().sort(descending=True).values.clamp(min=0)
+    ranked = entropy.flatten().sort(descending=True).values  # those that do not count are 0, and add nothing
     kept = (number * percent / 100).floor().clamp(min=1)
     return (ranked * (torch.arange(len(ranked), device=ranked.device) < kept)).sum() / kept
 
@@ -144,7 +143,7 @@ def hausdorff_dt(logits: Tensor, target: Tensor, power: float = 2.0) -> Tensor:
     Source: Karimi and Salcudean 2019; power 2 as they chose.
     """
     valid, probability, truth = _foreground(logits, target)
-    fields = [nearest(mask) + nearest(valid & ~mask) for mask in (truth.bool(), (probability > 0.5) & valid)]
+    fields = [nearest(mask) + nearest(valid & ~mask) for mask in (truth.bool(), probability > 0.5)]
     distance = sum(field.to(logits) ** power for field in fields)
     return ((probability - truth) ** 2 * distance).sum() / _pixels(valid, truth)
 
@@ -255,19 +254,19 @@ def _class_mean(values: Tensor, present: Tensor, weight: Tensor | None = None) -
 def _lovasz(logits: Tensor, target: Tensor) -> Tensor:
     """Lovász-softmax over a batch; Berman et al. 2018, algorithm 1.
 
-    The steps of the IoU along the sorted errors are its gradient, and constant. Ignored pixels are sorted last, where
-    they change no step of another; pixels are counted in integers, which a GPU sums alike every time.
+    The steps of the IoU along the sorted errors are its gradient, and constant. Ignored pixels have no error, so that
+    they change the steps of none that has; pixels are counted in integers, which a GPU sums alike every time.
     """
     truth = _one_hot(logits, target)
     ignored = (target == IGNORE)[:, None]
-    errors = (truth.to(logits.dtype) - logits.softmax(dim=1)).abs().masked_fill(ignored, -1.0)
+    errors = (truth.to(logits.dtype) - logits.softmax(dim=1)).abs().masked_fill(ignored, 0.0)
     errors, order = errors.transpose(0, 1).flatten(1).sort(dim=1, descending=True)
     missed = truth.transpose(0, 1).flatten(1).gather(1, order).long()  # (C, N * H * W)
     size = missed.sum(dim=1, keepdim=True)
     overlap, union = size - missed.cumsum(1), size + (1 - missed).cumsum(1)
     lost = 1 - overlap.to(logits.dtype) / union
     steps = torch.cat([lost[:, :1], lost[:, 1:] - lost[:, :-1]], dim=1)
-    return _class_mean((errors.clamp(min=0) * steps).sum(dim=1), size[:, 0] > 0)
+    return _class_mean((errors * steps).sum(dim=1), size[:, 0] > 0)
 
 
 def _similarity(logits: Tensor, target: Tensor) -> Tensor:

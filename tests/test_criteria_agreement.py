@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from monai import losses as monai
 from scipy import ndimage
 from segmentation_models_pytorch import losses as smp
 from segmentation_models_pytorch.losses._functional import softmax_focal_loss_with_logits
@@ -18,6 +18,10 @@ from torch.nn import functional
 from bench import criteria, losses
 from bench.specs import IGNORE
 from tests.criterion import CLASSES, PIXELS, batch, saturated
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # its older versions use what torch has since deprecated
+    from monai import losses as monai
 
 WEIGHT = torch.tensor([0.5, 3.0, 1.5, 0.0], dtype=torch.float64)
 
