@@ -175,6 +175,7 @@ def _trainer(state: _Bench, expression: str, train: Pairs, val: Pairs) -> Traine
     """The network of a cell with all that its trainings need."""
     spec, _ = catalog.architecture(state.cell.architecture)
     classes, recipe = len(state.prepared.classes), _widest(state.job.study)
+    pixels = np.array([state.prepared.index.entries[at].pixels for at in state.positions["train"]])
     network = networks.build(state.cell.architecture, classes, seed_of(state.cell)).to(state.device)
     state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
     return Trainer(
@@ -183,7 +184,7 @@ def _trainer(state: _Bench, expression: str, train: Pairs, val: Pairs) -> Traine
         classes=classes,
         network=network,
         divisor=spec.divisor,
-        loss=losses.build(expression),
+        loss=losses.build(expression, pixels),
         train=train,
         val=val,
         execution=execution.rule(recipe, state.device),

@@ -194,7 +194,7 @@ def _network(name: str, classes: int, job: Job, share: float) -> _Part:
 def _loss(expression: str, classes: int, job: Job, share: float) -> _Part:
     """A loss of random logits and its gradient."""
     recipe, device = job.study.recipe, resolve_device(job.device)
-    loss = losses.build(expression)
+    loss = losses.build(expression, np.ones((1, classes), np.int64))  # which weights costs the same
 
     def batch(count: int) -> tuple[torch.Tensor, torch.Tensor]:
         logits = torch.randn(count, classes, *recipe.size, device=device, requires_grad=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.specs import Cell, Study
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raised whenever the same study would give other numbers: training, tuning, splitting or counting changed."""
 
 

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "checkpoint", "data", "device", "estimate", "evaluate", "execution", "forward", "networks", "outline", "train", "trainer",
-    "tune",
+    "augment", "cell", "checkpoint", "criteria", "data", "device", "distances", "estimate", "evaluate", "execution", "forward",
+    "networks", "outline", "train", "trainer", "tune",
 }  # fmt: skip
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
@@ -21,8 +21,8 @@ LAYERS = [
     {"specs", "errors", "quantities", "cli_rows"},
     {"records", "names"},
     {"catalog", "datasets", "architectures"},
-    {"rules", "boundary"},
-    {"objects"},
+    {"rules", "boundary", "distances"},
+    {"objects", "criteria"},
     {"shapes"},
     {
         "measures",
