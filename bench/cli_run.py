@@ -182,7 +182,7 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
     if place.results.exists() and not place.results.is_dir():
         raise StudyError(f"{place.results} is a file, not a folder for results. Choose another --results.")
     study = _prepared(study, place, skip_missing=how.skip_missing)
-    planned = run.survey(study, place)
+    planned = run.survey(study, place, say)
     todo = run.pending(planned, retry_failed=how.retry_failed)
     wanted = machine.default_workers(how.device, study.recipe) if how.workers is None else how.workers
     # threads follow from the whole plan: what is resumed with fewer cells left computes as before
