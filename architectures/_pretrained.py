@@ -146,13 +146,17 @@ def _no_weights(encoder: str, weights: str, known: Any, tags: list[str] = []) ->
 
 def _fetched(repository: str, revision: str | None, name: str) -> Path:
     """A file of the Hub, from the cache where it has it: what is here stays what it is, and no network is needed."""
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import (
+        constants,
+        get_hf_file_metadata,
+        hf_hub_download,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
 
-    try:
-        return Path(hf_hub_download(repository, name, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
+    cached = try_to_load_from_cache(repository, name, revision=revision)
+    if isinstance(cached, str):
+        return Path(cached)
     try:  # asked once beforehand, since a download asks a server that is silent for six minutes
         get_hf_file_metadata(hf_hub_url(repository, name, revision=revision), timeout=PATIENCE)
         return Path(hf_hub_download(repository, name, revision=revision, etag_timeout=PATIENCE))

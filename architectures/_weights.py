@@ -74,7 +74,8 @@ def _smps(make: Make, state: dict[str, Tensor], found: Pretrained, channels: int
 
 def _timms(make: Make, state: dict[str, Tensor], found: Pretrained, channels: int) -> nn.Module:
     """An encoder of timm is loaded by timm, which renames what older files hold and adapts the first convolution."""
-    plain: Any = make(in_channels=channels, weights=None)  # names what cannot be built at all before anything is loaded
+    with torch.device("meta"):
+        plain: Any = make(in_channels=channels, weights=None)  # what cannot be built at all is named without a file
     overlay = {"state_dict": state, "custom_load": False}
     try:
         with _Copies() as copies:
