@@ -124,6 +124,21 @@ def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
     return spec, {**allowed, **options}
 
 
+def initial(name: str) -> dict[str, str] | None:
+    """The file of weights that an architecture starts from, as its `source` and `sha256`; None for random ones.
+
+    Raises:
+        NameUnknown: If there are no such weights.
+        DataError: If the file is not here and cannot be downloaded, or cannot be read.
+    """
+    spec, options = architecture(name)
+    found = None if spec.pretrained is None else spec.pretrained(**options)
+    if found is None:
+        return None
+    with found.path.open("rb") as file:
+        return {"source": found.source, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
 def canonical(kind: Kind, name: str) -> str:
     """The one spelling of a name: known options, sorted, without those that only say their default.
 

@@ -99,8 +99,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     state = _Bench(cell, job, prepared, positions, device, emit, record)
     log, used = "", energy(device)
     try:
-        if prepared.hash(cell.fold, job.study.folds, job.study.ratios) != ingredients["data"]:
-            raise DataError(f"The data set {cell.dataset} changed while the study ran. Run the study again.")
+        _check_unchanged(state, ingredients)
         with deterministic(job.study.recipe.deterministic, device) as complaints:
             _run_baseline(state) if cell.loss is None else _run_network(state, cell.loss)
         state.record = replace(state.record, nondeterministic=tuple(complaints))
@@ -123,6 +122,15 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     if record.error is not None and "CUDA error" in record.error.message:
         sys.exit("The CUDA context is broken; only a new process can go on.")
     return record
+
+
+def _check_unchanged(state: _Bench, ingredients: dict[str, object]) -> None:
+    """What the fingerprint names is what lies here now."""
+    cell, study = state.cell, state.job.study
+    if state.prepared.hash(cell.fold, study.folds, study.ratios) != ingredients["data"]:
+        raise DataError(f"The data set {cell.dataset} changed while the study ran. Run the study again.")
+    if cell.loss is not None and catalog.initial(cell.architecture) != ingredients.get("weights"):
+        raise DataError(f"The weights of {cell.architecture} changed while the study ran. Run the study again.")
 
 
 def _run_baseline(state: _Bench) -> None:

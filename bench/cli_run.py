@@ -185,7 +185,7 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
         _price(study, place, how, script)
         return
     study, _ = _prepared(study, place, how)
-    planned = run.survey(study, place)
+    planned = run.survey(study, place, say)
     todo = run.pending(planned, retry_failed=how.retry_failed)
     wanted = machine.default_workers(how.device, study.recipe) if how.workers is None else how.workers
     # threads follow from the whole plan: what is resumed with fewer cells left computes as before

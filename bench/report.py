@@ -137,6 +137,7 @@ def page(
         repeats=efficiency.repeats(study, records),
         environment=gathered(record.environment for record in records),
         versions=gathered(_versions(record) for record in records),
+        weights=gathered(_weights(record) for record in records),
         source=studies.dump(study),
         version=__version__,
     )
@@ -189,6 +190,12 @@ def _name_parts(name: str) -> tuple[str, str]:
 def _versions(record: Record) -> Mapping[str, str]:
     versions = record.ingredients.get("versions")
     return {str(key): str(value) for key, value in versions.items()} if isinstance(versions, Mapping) else {}
+
+
+def _weights(record: Record) -> Mapping[str, str]:
+    """The file that a network started from, by the name of the network."""
+    found = record.ingredients.get("weights")
+    return {record.cell.architecture: f"{found['source']}, sha256 {found['sha256']}"} if isinstance(found, dict) else {}
 
 
 def _touched(folder: Path) -> float:

@@ -83,11 +83,14 @@ def resolve(study: Study) -> Study:
     )
 
 
-def survey(study: Study, place: Place) -> list[Planned]:
-    """Every cell of a study and how it stands; prepares generated data sets and folders on the way.
+def survey(study: Study, place: Place, say: Callable[[str], None] = lambda line: None) -> list[Planned]:
+    """Every cell of a study and how it stands; prepares generated data sets and folders, and downloads weights.
 
+    Args:
+        say: Told which weights a network starts from.
     Raises:
-        DataError: If a data set is not prepared, or cannot be split.
+        NameUnknown: If there are no such weights.
+        DataError: If a data set is not prepared, or cannot be split, or weights cannot be had.
     """
     store = Store(place.results / study.name)
     prepared = {name: open_prepared(name, place.data_home) for name in study.datasets}
@@ -100,6 +103,7 @@ def survey(study: Study, place: Place) -> list[Planned]:
         (name, fold): prepared[name].hash(fold, study.folds, study.ratios)
         for name, fold in dict.fromkeys((cell.dataset, cell.fold) for cell in plan.cells(study))
     }
+    started = {name: _started(name, say) for name in study.architectures}
     planned = []
     for cell in plan.cells(study):
         ingredients = plan.ingredients(
@@ -108,6 +112,7 @@ def survey(study: Study, place: Place) -> list[Planned]:
             data=hashes[cell.dataset, cell.fold],
             code="" if cell.loss is None else codes[cell.architecture],
             versions=versions,
+            weights=None if cell.loss is None else started[cell.architecture],
         )
         record = store.read(cell)
         planned.append(
@@ -340,6 +345,14 @@ def _check_foreground(name: str, data: Prepared, fold: int, study: Study) -> Non
                 f"The {split} split of {name} (fold {fold}) has no foreground pixel in its {len(positions)} images. "
                 "Add images that show something, or give an official split with train/, val/ and test/."
             )
+
+
+def _started(name: str, say: Callable[[str], None]) -> dict[str, str] | None:
+    """What a network starts from, told where it is anything; torch is imported then."""
+    found = catalog.initial(name)
+    if found is not None:
+        say(f"{name} starts from {found['source']} (sha256 {found['sha256'][:16]}).")
+    return found
 
 
 def _version(package: str) -> str:
