@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 def build(
     channels: int, classes: int, encoder: str = "tu-vit_small_patch16_224", weights: str = "none", decoder: int = 256
 ) -> nn.Module:
-    """DPT with a transformer of timm (after tu-); `decoder` channels where levels are fused."""
+    """DPT with a transformer of timm (after tu-); `decoder` channels where levels are fused, up to 4 times that before."""
     return _build(
-        "dpt", channels=channels, classes=classes, encoder=encoder, weights=weights, decoder_fusion_channels=decoder
+        "dpt",
+        channels=channels,
+        classes=classes,
+        encoder=encoder,
+        weights=weights,
+        decoder_fusion_channels=decoder,
+        decoder_intermediate_channels=(decoder, 2 * decoder, 4 * decoder, 4 * decoder),
     )
 
 
