@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bench.errors import NameUnknown
 
+from ._pretrained import pretrained
+
 if TYPE_CHECKING:
     from torch import nn
+
+    from ._weights import Make
 
 LICENCE, ORIGIN = "MIT", "segmentation-models-pytorch"
 
@@ -16,30 +22,64 @@ def build(decoder: str, *, channels: int, classes: int, encoder: str, weights: s
     """A model of segmentation-models-pytorch: (N, channels, H, W) to (N, classes, H, W).
 
     Raises:
-        NameUnknown: If neither library has the encoder, or it does not go with the decoder.
+        NameUnknown: If neither library has the encoder, or it does not go with the decoder, or has no such weights.
+        DataError: If weights that it should start from cannot be had, or do not fit.
     """
     import segmentation_models_pytorch as smp
+
+    arguments = {"encoder_name": encoder, "classes": classes, **options, **_sizeless(encoder)}
+
+    def made(*, weights: bool | None, **others: object) -> nn.Module:
+        return smp.create_model(decoder, encoder_weights=weights, **arguments, **others)
+
+    return started(made, what=decoder, channels=channels, encoder=encoder, weights=weights)
+
+
+def started(make: Make, *, what: str, channels: int, encoder: str, weights: str) -> nn.Module:
+    """A network around an encoder of the library, random, or with the weights that the option names.
+
+    Args:
+        make: `make(in_channels, weights, **others)` builds the network, whose encoder is its attribute `encoder`;
+            `weights` and `others` go to the encoder as they are.
+        what: The name of the network in an error.
+    Raises:
+        NameUnknown: If there is no such encoder, it does not go with the network, or has no such weights.
+        DataError: If weights that it should start from cannot be had, or do not fit.
+    """
     import torch
 
-    arguments = {"encoder_name": encoder, "in_channels": channels, "classes": classes, **options, **_sizeless(encoder)}
+    def named(**arguments: object) -> nn.Module:
+        try:
+            return _anywhere(functools.partial(make, **arguments))
+        except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
+            if arguments["weights"]:  # it is the file that is to blame
+                raise
+            message = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise NameUnknown(
+                f"{what}[encoder={encoder}] cannot be built: {message}. Check its options; an encoder is one of "
+                "segmentation-models-pytorch (resnet34), or one of timm after tu- (tu-convnextv2_tiny)."
+            ) from error
 
-    def made() -> nn.Module:
-        return smp.create_model(decoder, encoder_weights=None, **arguments)
+    if weights == "none" or torch.empty(0).is_meta:  # on the meta device there are no numbers
+        return named(in_channels=channels, weights=None)
+    from ._weights import load
+
+    found = pretrained(encoder, weights)
+    assert found is not None
+    return load(named, found, channels=channels, encoder=encoder, weights=weights)
+
+
+def _anywhere(make: Callable[[], nn.Module]) -> nn.Module:
+    """What is made, on the meta device too where an encoder computes with numbers while it is made."""
+    import torch
 
     try:
-        try:
-            return made()
-        except RuntimeError as error:
-            if "meta tensors" not in str(error):
-                raise
-            with torch.device("cpu"):  # an encoder that computes with numbers while it is made
-                return made().to("meta")
-    except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
-        message = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise NameUnknown(
-            f"{decoder}[encoder={encoder}] cannot be built: {message}. Check its options; an encoder is one of "
-            "segmentation-models-pytorch (resnet34), or one of timm after tu- (tu-convnextv2_tiny)."
-        ) from error
+        return make()
+    except RuntimeError as error:
+        if "meta tensors" not in str(error):
+            raise
+        with torch.device("cpu"):
+            return make().to("meta")
 
 
 def pyramid(base: int, levels: int = 5) -> tuple[int, ...]:
