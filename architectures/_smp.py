@@ -95,13 +95,15 @@ def _try_out(network: nn.Module, channels: int, divisor: int) -> None:
     from torch.func import functional_call
 
     state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-    size = (5 * divisor, 7 * divisor)  # no window of a transformer divides both
+    size = (divisor, 7 * divisor)  # the smallest edge there is, and one that has no divisor with it but that
     network.eval()
     try:
         with torch.no_grad():
             found = functional_call(network, state, torch.empty(1, channels, *size, device="meta")).shape[-2:]
     except Exception as error:
-        raise RuntimeError(f"it refuses images of {size[0]} x {size[1]} ({str(error) or type(error).__name__})") from error
+        raise RuntimeError(
+            f"it refuses images of {size[0]} x {size[1]} ({str(error) or type(error).__name__})"
+        ) from error
     network.train()
     if tuple(found) != size:
         raise RuntimeError(f"images of {size[0]} x {size[1]} come out as {found[0]} x {found[1]}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def build(
     channels: int, classes: int, encoder: str = "tu-vit_small_patch16_224", weights: str = "none", decoder: int = 256
 ) -> nn.Module:
-    """DPT with a transformer of timm (after tu-); `decoder` channels where levels are fused, up to 4 times that before."""
+    """DPT with a transformer of timm (after tu-); `decoder` channels where levels are fused, more before."""
     return _build(
         "dpt",
         channels=channels,
@@ -39,4 +39,8 @@ SPEC = ArchitectureSpec(
     divisor=32,
     options={"encoder": "tu-vit_small_patch16_224", "weights": "none", "decoder": 256},
     pretrained=pretrained,
+    unused={
+        "encoder.model.norm.": "layers are taken before the last normalisation",
+        "encoder.model.head.": "the head that classified whole images",
+    },
 )
