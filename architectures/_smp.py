@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import NameUnknown
 
@@ -49,9 +49,12 @@ def started(make: Make, *, what: str, channels: int, encoder: str, weights: str)
     """
     import torch
 
-    def named(**arguments: object) -> nn.Module:
+    def named(**arguments: Any) -> nn.Module:
         try:
-            return _anywhere(functools.partial(make, **arguments))
+            network = _anywhere(functools.partial(make, **arguments))
+            if encoder.startswith("tu-"):
+                _try_out(network, arguments["in_channels"], 128 if what == "pan" else 32)
+            return network
         except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:
             if arguments["weights"]:  # it is the file that is to blame
                 raise
@@ -73,10 +76,34 @@ def _anywhere(make: Callable[[], nn.Module]) -> nn.Module:
     try:
         return make()
     except RuntimeError as error:
-        if "meta tensors" not in str(error):
+        if "meta tensor" not in str(error):
             raise
         with torch.device("cpu"):
             return make().to("meta")
+
+
+def _try_out(network: nn.Module, channels: int, divisor: int) -> None:
+    """Run a network on the shapes of images alone: an encoder of timm may be made, and yet be bound to one size.
+
+    Raises:
+        RuntimeError: If images are refused, or logits have another size than they.
+    """
+    import torch
+    from torch.func import functional_call
+
+    state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    size = (divisor, 7 * divisor)  # the smallest edge there is, and one that has no divisor with it but that
+    network.eval()
+    try:
+        with torch.no_grad():
+            found = functional_call(network, state, torch.empty(1, channels, *size, device="meta")).shape[-2:]
+    except Exception as error:
+        raise RuntimeError(
+            f"it refuses images of {size[0]} x {size[1]} ({str(error) or type(error).__name__})"
+        ) from error
+    network.train()
+    if tuple(found) != size:
+        raise RuntimeError(f"images of {size[0]} x {size[1]} come out as {found[0]} x {found[1]}")
 
 
 def pyramid(base: int, levels: int = 5) -> tuple[int, ...]:

@@ -33,4 +33,8 @@ SPEC = ArchitectureSpec(
     divisor=32,
     options={"encoder": "resnet34", "weights": "none", "decoder": 512},
     pretrained=pretrained,
+    unused={
+        "encoder.layer3.": "only the first three stages are used, but the library makes all of its own encoders",
+        "encoder.layer4.": "likewise",
+    },
 )
