@@ -65,6 +65,9 @@ def build(name: str, classes: int, seed: int | None = None) -> nn.Module:
     if seed is not None:
         torch.manual_seed(seed)
     network = spec.build(classes=classes, **options)
+    for label, parameter in network.named_parameters():
+        if label.startswith(tuple(spec.unused)):  # neither trained nor counted
+            parameter.requires_grad_(False)
     return network if options["channels"] == 3 else nn.Sequential(Luminance(), network)
 
 

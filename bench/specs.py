@@ -125,7 +125,8 @@ class ArchitectureSpec:
         options: The options `build` accepts, with their defaults.
         pretrained: `pretrained(**options)` gives the file that the weights are from at the start, downloaded if need
             be; None where they are random. Itself None where they always are.
-        unused: Parameters that a loss never moves, by the beginning of their names, each with the reason.
+        unused: Parameters that a loss never moves, by the beginning of their names, each with the reason; they are
+            neither trained nor counted.
     """
 
     title: str

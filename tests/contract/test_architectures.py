@@ -229,15 +229,29 @@ def unmoved(network: nn.Module, unused: Mapping[str, str], divisor: int = 1) -> 
 
 def test_every_parameter_gets_a_gradient_unless_the_entry_says_why_not(name: str):
     """A narrow layer may begin with a ReLU that is silent for any image: then the next seed is asked."""
-    spec, _ = catalog.architecture(name)
+    spec, options = catalog.architecture(small(name))
     wrong: set[str] | None = None
     for seed in range(4):
-        found = set(unmoved(networks.build(small(name), 3, seed=seed), spec.unused, spec.divisor))
+        torch.manual_seed(seed)
+        found = set(unmoved(spec.build(classes=3, **options), spec.unused, spec.divisor))
         wrong = found if wrong is None else wrong & found
         if not wrong:
             break
 
     assert set() == wrong
+
+
+def test_what_is_unused_is_neither_trained_nor_counted():
+    spec, options = catalog.architecture("pspnet")
+    with torch.device("meta"):
+        whole, counted = spec.build(classes=2, **options), networks.build("pspnet[channels=1]", 2)
+    dead = sum(one.numel() for label, one in whole.named_parameters() if label.startswith(tuple(spec.unused)))
+    colours = 2 * 64 * 7 * 7  # of the first convolution, which grey has not
+
+    assert dead > 0
+    assert (
+        sum(one.numel() for one in whole.parameters()) - dead - colours == networks.facts(counted, 32, (64, 64)).params
+    )
 
 
 class Unfed(nn.Module):
