@@ -68,7 +68,8 @@ def build(name: str, classes: int, seed: int | None = None) -> nn.Module:
     for label, parameter in network.named_parameters():
         if label.startswith(tuple(spec.unused)):  # neither trained nor counted
             parameter.requires_grad_(False)
-    return network if options["channels"] == 3 else nn.Sequential(Luminance(), network)
+    network = network if options["channels"] == 3 else nn.Sequential(Luminance(), network)
+    return network.to("meta") if torch.empty(0).is_meta else network  # some code makes tensors wherever it likes
 
 
 def check(wanted: Iterable[str]) -> dict[str, str]:
