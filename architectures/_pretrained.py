@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -36,7 +37,10 @@ def pretrained(encoder: str, weights: str, **others: object) -> Pretrained | Non
     if weights == "none":
         return None
     if is_path(weights):
-        found = Pretrained(source=weights, path=Path(weights).expanduser())
+        path = Path(weights)
+        with contextlib.suppress(RuntimeError):  # there is no user of that name
+            path = path.expanduser()
+        found = Pretrained(source=weights, path=path)
         if not found.path.is_file():
             raise DataError(
                 f"There is no file {weights} to start {encoder} from. Give weights=none, imagenet or a file."

@@ -213,6 +213,8 @@ def test_a_server_that_is_not_there_is_asked_once(served: Hub, tmp_path: Path, m
     [
         ("unet[weights=noisy]", r"resnet34 has no weights named 'noisy'. There are: imagenet, none, or the path"),
         ("unet[encoder=resnet18,weights=imagenat]", "There are: imagenet, ssl, swsl, none"),
+        ("unet[weights=2024]", "no weights named '2024'"),
+        ("unet[encoder=50,weights=imagenet]", "no encoder named '50'"),
         ("unet[encoder=nothing,weights=imagenet]", "no encoder named 'nothing'"),
         ("unet[encoder=tu-nothing,weights=imagenet]", "timm has no model 'nothing'"),
         ("unet[encoder=tu-resnet50.nothing,weights=imagenet]", r"tu-resnet50\.a1_in1k"),
@@ -283,9 +285,7 @@ def test_a_whole_network_of_other_classes_is_refused(tmp_path: Path):
 def test_a_file_of_another_encoder_is_refused_with_how_much_of_it_fits(name: str, tmp_path: Path):
     safetensors.torch.save_file(numbers(timm.create_model("test_convnext"), 3), tmp_path / "a.safetensors")
 
-    with pytest.raises(
-        DataError, match=r"fills \d+ of the \d+ tensors of the encoder; .* not in it"
-    ) as caught:
+    with pytest.raises(DataError, match=r"fills \d+ of the \d+ tensors of the encoder; .* not in it") as caught:
         networks.build(name.format(tmp_path / "a.safetensors"), 2, seed=0)
     assert "\n" not in str(caught.value)
 
@@ -335,8 +335,9 @@ def test_what_is_no_whole_file_of_weights_is_refused_before_anything_runs(tmp_pa
         with pytest.raises(DataError, match=f"{name} cannot be read as weights") as caught:
             catalog.initial(OF_TIMM.format(tmp_path / name))
         assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match="There is no file"):
-        catalog.initial(OF_TIMM.format(tmp_path / "missing.safetensors"))
+    for missing in (tmp_path / "missing.safetensors", "~nobody-of-this-name/a.safetensors"):
+        with pytest.raises(DataError, match="There is no file"):
+            catalog.initial(OF_TIMM.format(missing))
 
 
 def test_random_weights_load_no_torch_and_leave_the_ingredients_as_they_were(tmp_path: Path, data_home: Path):
