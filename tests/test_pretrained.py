@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -382,14 +383,25 @@ def test_a_study_tells_its_weights_and_is_stale_when_the_file_changes(
     assert ["weights.sha256"] == [line.partition(":")[0] for line in run.why(planned[architectures[1]])]
 
 
+@pytest.mark.parametrize("when", ["before the cell", "in the cell"])
 def test_a_file_that_changes_while_the_study_runs_fails_the_cell(
-    tmp_path: Path, data_home: Path, timms: dict[str, Tensor]
+    when: str, tmp_path: Path, data_home: Path, timms: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ):
     path, where = tmp_path / "start.safetensors", small.place(tmp_path, data_home)
     safetensors.torch.save_file(timms, path)
     wanted = small.study(architectures=(OF_TIMM.format(path),), baselines=())
     planned = run.survey(wanted, where)
-    safetensors.torch.save_file(timms | {"bn1.bias": torch.zeros(32)}, path)
+    build = networks.build
+
+    def changed(*options: Any) -> nn.Module:
+        """A network, once the file is another one."""
+        safetensors.torch.save_file(timms | {"bn1.bias": torch.zeros(32)}, path)
+        return build(*options)
+
+    if when == "in the cell":
+        monkeypatch.setattr(networks, "build", changed)
+    else:
+        changed(wanted.architectures[0], 2)
     run.run_study(run.job(wanted, where, "cpu", 1), planned, count=0, on_event=lambda event: None)
     (record,) = small.stored(wanted, where).values()
 
