@@ -71,7 +71,7 @@ def read(found: Pretrained, *, values: bool = True) -> dict[str, Tensor]:
             pickled = file.read(2) in (b"PK", b"\x80\x02")  # torch's archive, and its format before that
         return _read_torch(found.path) if pickled else _read_safetensors(found.path, values)
     except Exception as error:  # three libraries, each with errors of its own
-        reason = (str(error).splitlines() or [""])[0][:120]
+        reason = (str(error).splitlines() or [""])[0].partition(". ")[0][:120]  # torch goes on with how to unpickle
         raise DataError(
             f"{found.source} cannot be read as weights ({type(error).__name__}: {reason}). Wanted is a whole file of "
             "safetensors, or one of torch with tensors alone: nothing else in it is unpickled. Get or save it anew."
@@ -196,6 +196,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     import torch
 
     content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds no tensors by their names, but a {type(content).__name__}")
     for key in NESTED:
         if isinstance(content.get(key), dict):
             content = content[key]

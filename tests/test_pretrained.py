@@ -341,6 +341,18 @@ def test_what_is_no_whole_file_of_weights_is_refused_before_anything_runs(tmp_pa
             catalog.initial(OF_TIMM.format(missing))
 
 
+def test_a_file_of_torch_that_holds_something_else_is_told_so_in_plain_words(tmp_path: Path):
+    held = {
+        r"ValueError: it holds no tensors by their names, but a list\)\.": [torch.ones(2)],
+        r"UnpicklingError: Weights only load failed\)\.": {"weight": torch.ones(2), "score": Trap(tmp_path / "sprung")},
+    }
+    for reason, content in held.items():
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(DataError, match=reason) as caught:
+            catalog.initial(OF_TIMM.format(tmp_path / "a.pth"))
+        assert str(caught.value).isprintable()
+
+
 def test_random_weights_load_no_torch_and_leave_the_ingredients_as_they_were(tmp_path: Path, data_home: Path):
     wanted = small.study(architectures=("unet",))
     planned = run.survey(wanted, small.place(tmp_path, data_home))
