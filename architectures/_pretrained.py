@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -36,7 +37,10 @@ def pretrained(encoder: str, weights: str, **others: object) -> Pretrained | Non
     if weights == "none":
         return None
     if is_path(weights):
-        found = Pretrained(source=weights, path=Path(weights).expanduser())
+        path = Path(weights)
+        with contextlib.suppress(RuntimeError):  # there is no user of that name
+            path = path.expanduser()
+        found = Pretrained(source=weights, path=path)
         if not found.path.is_file():
             raise DataError(
                 f"There is no file {weights} to start {encoder} from. Give weights=none, imagenet or a file."
@@ -67,7 +71,7 @@ def read(found: Pretrained, *, values: bool = True) -> dict[str, Tensor]:
             pickled = file.read(2) in (b"PK", b"\x80\x02")  # torch's archive, and its format before that
         return _read_torch(found.path) if pickled else _read_safetensors(found.path, values)
     except Exception as error:  # three libraries, each with errors of its own
-        reason = (str(error).splitlines() or [""])[0][:120]
+        reason = (str(error).splitlines() or [""])[0].partition(". ")[0][:120]  # torch goes on with how to unpickle
         raise DataError(
             f"{found.source} cannot be read as weights ({type(error).__name__}: {reason}). Wanted is a whole file of "
             "safetensors, or one of torch with tensors alone: nothing else in it is unpickled. Get or save it anew."
@@ -192,6 +196,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     import torch
 
     content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds no tensors by their names, but a {type(content).__name__}")
     for key in NESTED:
         if isinstance(content.get(key), dict):
             content = content[key]

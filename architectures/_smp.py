@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import NameUnknown
 
 from ._pretrained import pretrained
-from ._reasons import reason
+from ._reasons import ANY, reason
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +60,8 @@ def started(make: Make, *, what: str, channels: int, encoder: str, weights: str)
                 raise
             raise NameUnknown(f"{what}[encoder={encoder}] cannot be built: {reason(what, encoder, error)}") from error
 
+    if {":", "/"} & set(encoder):  # timm would go and get a network from the Hub or a folder, which no record names
+        raise NameUnknown(f"{what}[encoder={encoder}] cannot be built: an encoder is {ANY}, not where one lies.")
     if weights == "none" or torch.empty(0).is_meta:  # on the meta device there are no numbers
         return named(in_channels=channels, weights=None)
     from ._weights import load

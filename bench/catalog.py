@@ -108,6 +108,8 @@ def dataset(name: str) -> DatasetSpec:
 def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
     """The specification behind an architecture name, and its options, those that the name sets in effect.
 
+    Where the default is a word, so is the value, even one that reads like a number.
+
     Raises:
         NameUnknown: If there is no such architecture, or it has no such option.
     """
@@ -121,7 +123,8 @@ def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
     _check_options(name, options, allowed)
     if options.get("channels", 3) not in (1, 3):
         raise NameUnknown(f"The option channels={options['channels']} of {name!r} must be 1 (grey) or 3 (colour).")
-    return spec, {**allowed, **options}
+    words = {key: names.spell(value) for key, value in options.items() if isinstance(allowed[key], str)}
+    return spec, {**allowed, **options, **words}
 
 
 def initial(name: str) -> dict[str, str] | None:

@@ -40,7 +40,7 @@ from bench.prepare import Prepared, reopen
 from bench.records import Efficiency, Execution, Failure, Record, Status, TrialStatus
 from bench.specs import Cell, Recipe, Split, Study
 from bench.store import raise_if_full, sha256, write_arrays, write_bytes, writing
-from bench.trainer import Trainer, seed_of
+from bench.trainer import Trainer, check_weights, seed_of
 
 LOST = {
     TrialStatus.COLLAPSED: ("Collapsed", "It calls every validation pixel the same class."),
@@ -129,8 +129,8 @@ def _check_unchanged(state: _Bench, ingredients: dict[str, object]) -> None:
     cell, study = state.cell, state.job.study
     if state.prepared.hash(cell.fold, study.folds, study.ratios) != ingredients["data"]:
         raise DataError(f"The data set {cell.dataset} changed while the study ran. Run the study again.")
-    if cell.loss is not None and catalog.initial(cell.architecture) != ingredients.get("weights"):
-        raise DataError(f"The weights of {cell.architecture} changed while the study ran. Run the study again.")
+    if cell.loss is not None:
+        check_weights(cell, ingredients)
 
 
 def _run_baseline(state: _Bench) -> None:

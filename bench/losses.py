@@ -257,7 +257,9 @@ def _term(text: str, expression: str) -> Term:
     except ValueError:
         raise NameUnknown(f"Cannot read the weight {factor!r} in the loss {expression!r}. Write 0.5*dice+ce.") from None
     if not 0 < weight < 1e6:
-        raise NameUnknown(f"The weight {factor} in the loss {expression!r} must be positive. Write 0.5*dice+ce.")
+        raise NameUnknown(
+            f"The weight {factor} in the loss {expression!r} must be positive, and below a million. Write 0.5*dice+ce."
+        )
     stem, options = names.parse(rest)
     if stem not in LOSSES:
         raise unknown("loss", stem, LOSSES, "bench list losses")

@@ -66,7 +66,8 @@ def build(name: str, classes: int, seed: int | None = None) -> nn.Module:
         torch.manual_seed(seed)
     network = spec.build(classes=classes, **options)
     for label, parameter in network.named_parameters():
-        if label.startswith(tuple(spec.unused)):  # neither trained nor counted
+        # behind what normalises images anew, for weights that want it, a network is the second of two
+        if label.removeprefix("1.").startswith(tuple(spec.unused)):  # neither trained nor counted
             parameter.requires_grad_(False)
     network = network if options["channels"] == 3 else nn.Sequential(Luminance(), network)
     return network.to("meta") if torch.empty(0).is_meta else network  # some code makes tensors wherever it likes

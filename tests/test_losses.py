@@ -70,6 +70,7 @@ def test_the_canonical_spelling_reads_back_to_the_same_terms(terms: list[tuple[f
         ("-0.5*dice", "must be positive"),
         ("0*dice", "must be positive"),
         ("nan*dice", "must be positive"),
+        ("1e7*dice", "must be positive, and below a million"),
         ("half*dice", "Cannot read the weight 'half'"),
         ("dice[gamma=2]", "There is no option of the loss 'dice' named 'gamma'"),
         ("focal[gama=2]", "Did you mean gamma"),

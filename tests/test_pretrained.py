@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -213,6 +214,8 @@ def test_a_server_that_is_not_there_is_asked_once(served: Hub, tmp_path: Path, m
     [
         ("unet[weights=noisy]", r"resnet34 has no weights named 'noisy'. There are: imagenet, none, or the path"),
         ("unet[encoder=resnet18,weights=imagenat]", "There are: imagenet, ssl, swsl, none"),
+        ("unet[weights=2024]", "no weights named '2024'"),
+        ("unet[encoder=50,weights=imagenet]", "no encoder named '50'"),
         ("unet[encoder=nothing,weights=imagenet]", "no encoder named 'nothing'"),
         ("unet[encoder=tu-nothing,weights=imagenet]", "timm has no model 'nothing'"),
         ("unet[encoder=tu-resnet50.nothing,weights=imagenet]", r"tu-resnet50\.a1_in1k"),
@@ -256,6 +259,20 @@ def test_the_weights_of_a_stored_cell_start_the_whole_network(served: Hub, tmp_p
         assert torch.equal(first.eval()(images), again.eval()(images))
 
 
+def test_what_is_never_used_is_not_trained_behind_other_moments_either(served: Hub):
+    config = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "input_range": [0, 1]}
+    served.files["smp-hub/resnet18.imagenet", "config.json"] = json.dumps(config).encode()
+    content = safetensors.torch.save(weights(smp.encoders.get_encoder("resnet18")))
+    served.files["smp-hub/resnet18.imagenet", "model.safetensors"] = content
+    random, started = (networks.build(f"pspnet[encoder=resnet18,weights={name}]", 2) for name in ("none", "imagenet"))
+    frozen = [label for label, one in random.named_parameters() if not one.requires_grad]
+
+    assert frozen
+    assert [f"1.{label}" for label in frozen] == [
+        label for label, one in started.named_parameters() if not one.requires_grad
+    ]
+
+
 def test_a_whole_network_of_other_classes_is_refused(tmp_path: Path):
     safetensors.torch.save_file(
         weights(networks.build("unet[encoder=mobilenet_v2]", 3, seed=0)), tmp_path / "a.safetensors"
@@ -269,9 +286,7 @@ def test_a_whole_network_of_other_classes_is_refused(tmp_path: Path):
 def test_a_file_of_another_encoder_is_refused_with_how_much_of_it_fits(name: str, tmp_path: Path):
     safetensors.torch.save_file(numbers(timm.create_model("test_convnext"), 3), tmp_path / "a.safetensors")
 
-    with pytest.raises(
-        DataError, match=r"fills \d+ of the \d+ tensors of the encoder; .* is wanted|not in it"
-    ) as caught:
+    with pytest.raises(DataError, match=r"fills \d+ of the \d+ tensors of the encoder; .* not in it") as caught:
         networks.build(name.format(tmp_path / "a.safetensors"), 2, seed=0)
     assert "\n" not in str(caught.value)
 
@@ -321,8 +336,21 @@ def test_what_is_no_whole_file_of_weights_is_refused_before_anything_runs(tmp_pa
         with pytest.raises(DataError, match=f"{name} cannot be read as weights") as caught:
             catalog.initial(OF_TIMM.format(tmp_path / name))
         assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match="There is no file"):
-        catalog.initial(OF_TIMM.format(tmp_path / "missing.safetensors"))
+    for missing in (tmp_path / "missing.safetensors", "~nobody-of-this-name/a.safetensors"):
+        with pytest.raises(DataError, match="There is no file"):
+            catalog.initial(OF_TIMM.format(missing))
+
+
+def test_a_file_of_torch_that_holds_something_else_is_told_so_in_plain_words(tmp_path: Path):
+    held = {
+        r"ValueError: it holds no tensors by their names, but a list\)\.": [torch.ones(2)],
+        r"UnpicklingError: Weights only load failed\)\.": {"weight": torch.ones(2), "score": Trap(tmp_path / "sprung")},
+    }
+    for reason, content in held.items():
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(DataError, match=reason) as caught:
+            catalog.initial(OF_TIMM.format(tmp_path / "a.pth"))
+        assert str(caught.value).isprintable()
 
 
 def test_random_weights_load_no_torch_and_leave_the_ingredients_as_they_were(tmp_path: Path, data_home: Path):
@@ -367,14 +395,25 @@ def test_a_study_tells_its_weights_and_is_stale_when_the_file_changes(
     assert ["weights.sha256"] == [line.partition(":")[0] for line in run.why(planned[architectures[1]])]
 
 
+@pytest.mark.parametrize("when", ["before the cell", "in the cell"])
 def test_a_file_that_changes_while_the_study_runs_fails_the_cell(
-    tmp_path: Path, data_home: Path, timms: dict[str, Tensor]
+    when: str, tmp_path: Path, data_home: Path, timms: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ):
     path, where = tmp_path / "start.safetensors", small.place(tmp_path, data_home)
     safetensors.torch.save_file(timms, path)
     wanted = small.study(architectures=(OF_TIMM.format(path),), baselines=())
     planned = run.survey(wanted, where)
-    safetensors.torch.save_file(timms | {"bn1.bias": torch.zeros(32)}, path)
+    build = networks.build
+
+    def changed(*options: Any) -> nn.Module:
+        """A network, once the file is another one."""
+        safetensors.torch.save_file(timms | {"bn1.bias": torch.zeros(32)}, path)
+        return build(*options)
+
+    if when == "in the cell":
+        monkeypatch.setattr(networks, "build", changed)
+    else:
+        changed(wanted.architectures[0], 2)
     run.run_study(run.job(wanted, where, "cpu", 1), planned, count=0, on_event=lambda event: None)
     (record,) = small.stored(wanted, where).values()
 

@@ -22,6 +22,9 @@ REFUSED = {
     "deeplabv3plus[encoder=tu-swin_tiny_patch4_window7_224]": ["can be dilated", "unet or fpn"],
     "pan[encoder=densenet121]": ["can be dilated", "unet or fpn"],
     "fpn[encoder=resnett34]": ["there is no encoder resnett34", "Did you mean resnet34", "tu-convnextv2_tiny"],
+    "unet[encoder=50]": ["there is no encoder 50", "tu-convnextv2_tiny"],
+    "unet[encoder=tu-local-dir:tests]": ["not where one lies"],
+    "dpt[encoder=tu-hf-hub:timm/test_vit.r160_in1k]": ["not where one lies"],
     "unet[encoder=tu-nobody]": ["there is no encoder tu-nobody", "tu-convnextv2_tiny"],
     "fpn[decoder=33]": ["fpn[decoder=33]: ", "33", "Check its options"],
 }  # fmt: skip
