@@ -61,7 +61,7 @@ def test_a_network_is_timed_once_and_a_loss_once_for_each_number_of_classes(
 def test_what_cannot_be_trained_says_why_and_takes_no_time(
     tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(expression: str):
+    def broken(expression: str, pixels: object = None):
         if expression == "dice":
             raise ArithmeticError("planted loss")
         return lambda logits, masks: logits.float().mean()
