@@ -24,8 +24,7 @@ def reason(decoder: str, encoder: str, error: Exception) -> str:
         ("is not support", "is not supported for"): f"this decoder does not take {encoder.partition('_')[0]}_*. "
         "Write encoder=resnet34, or choose unet or segformer for this encoder.",
         ("downsampling pattern",): "the encoder has no features at the five scales from a half to a 32nd, as a plain "
-        f"vision transformer has not, which goes with dpt alone. Write dpt[encoder={encoder}], or choose one that "
-        "has, as resnet34, mit_b0 or tu-swin_tiny_patch4_window7_224.",
+        f"vision transformer has not, which goes with dpt alone. Write dpt[encoder={encoder}], or encoder=resnet34.",
         ("output_stride", "dilated"): "this decoder needs an encoder that can be dilated, and no VGG, DenseNet or Swin "
         "can be. Write encoder=resnet34, or choose unet or fpn for this encoder.",
     }  # fmt: skip

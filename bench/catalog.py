@@ -117,7 +117,8 @@ def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
     spec = _load("architectures", stem)
     if not isinstance(spec, ArchitectureSpec):
         raise NameUnknown(
-            f"architectures/{stem}.py defines no SPEC of type ArchitectureSpec. Add one; see architectures/README.md."
+            f"{entries('architectures')[stem].path} defines no SPEC of type ArchitectureSpec. Add one; see "
+            "architectures/README.md."
         )
     allowed = {**COMMON, **spec.options}
     _check_options(name, options, allowed)
@@ -176,6 +177,8 @@ def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnkno
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     guess = f" Did you mean {' or '.join(close)}?" if close else ""
+    if name == ALL:
+        guess = " It stands for a whole axis of a study, alone: without options, weights or other terms."
     return NameUnknown(f"There is no {what} named {name!r}.{guess} There are: {', '.join(known)}. See {where}.")
 
 

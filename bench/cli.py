@@ -84,6 +84,11 @@ def options(
             raise StudyError(
                 f"The catalogue folder {folder} does not exist. It should hold datasets/ or architectures/."
             )
+        if not any((folder / kind).is_dir() for kind in ("datasets", "architectures")):
+            raise StudyError(
+                f"The catalogue folder {folder} holds neither datasets/ nor architectures/. Put your files into one "
+                "of them, and name the folder above it."
+            )
     entries = [str(folder.resolve()) for folder in catalog_folder or []]
     if entries:
         os.environ["BENCH_PATH"] = os.pathsep.join([*entries, *filter(None, [os.environ.get("BENCH_PATH")])])

@@ -99,6 +99,6 @@ def _totals(prices: Sequence[Cost], todo: Collection[Cell], missing: Mapping[str
     if wrong:
         yield f"Not in it: {wrong} cells that cannot be trained, as said in their rows."
     if missing:
-        unknown = sum(price.seconds is None for price in wanted)
+        unknown = sum(price.seconds is None and not price.error for price in wanted)
         yield f"Not in it: {unknown} cells whose data sets are not prepared, so that nobody knows how long they take:"
         yield from (f"  {reason}" for reason in missing.values())

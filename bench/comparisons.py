@@ -41,7 +41,8 @@ class Precision(NamedTuple):
         detectable: The difference that two networks compared alone would show in 80% of such studies; None without
             two networks. `corrected` is the same under Holm's strictest level.
         pairs: How many comparisons Holm's correction counts.
-        first, second: The two best rows.
+        leader: The best row, which may be a baseline.
+        first, second: The two best networks.
         seeds_needed: Seeds that would separate them with 80% power; None when none would, or with single runs.
         against: Every other ranked row with the leader's lead over it.
         variance: Where the variance of the networks' scores of single images comes from.
@@ -54,6 +55,7 @@ class Precision(NamedTuple):
     detectable: float | None
     corrected: float | None
     pairs: int
+    leader: Standing
     first: Standing | None
     second: Standing | None
     seeds_needed: int | None
@@ -124,6 +126,7 @@ def precision(board: Board, profile: Profile) -> Precision | None:
         detectable=statistics.detectable(usual.error, usual.freedom) if usual else None,
         corrected=statistics.detectable(usual.error, usual.freedom, (1 - LEVEL) / len(board.pairs)) if usual else None,
         pairs=len(board.pairs),
+        leader=board.standings[ranked[0]],
         first=first,
         second=second,
         seeds_needed=statistics.seeds_needed(*top) if len(top) == 2 and None not in top else None,  # ty: ignore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ REFUSED = {
     "linknet[encoder=mit_b2]": ["does not take mit_*", "encoder=resnet34"],
     "dpt[encoder=resnet34]": ["a plain vision transformer of timm alone", "encoder=tu-vit_small_patch16_224"],
     "unet[encoder=tu-vit_small_patch16_224]": ["no features at the five scales", "dpt[encoder=tu-vit_small_patch16_224]"],
+    "linknet[encoder=tu-vit_small_patch16_224]": ["no features at the five scales", "encoder=resnet34"],
+    "pan[encoder=tu-vit_small_patch16_224]": ["no features at the five scales", "encoder=resnet34"],
     "pspnet[encoder=tu-deit_tiny_patch16_224]": ["no features at the five scales", "resnet34"],
     "deeplabv3[encoder=vgg16]": ["can be dilated", "unet or fpn"],
     "deeplabv3plus[encoder=tu-swin_tiny_patch4_window7_224]": ["can be dilated", "unet or fpn"],
@@ -38,6 +41,15 @@ def test_libraries_that_do_not_go_together_are_refused_in_words_that_say_what_to
     assert [name] == list(found)
     assert [] == [word for word in [name, *REFUSED[name]] if word not in found[name]], found
     assert "\n" not in found[name]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_offered_instead_can_be_built(name: str) -> None:
+    decoder, (_, told) = name.partition("[")[0], networks.check([name]).popitem()
+    encoders = set(re.findall(r"\b(?:resnet34|mit_b\d|tu-swin\w+)", told.partition("cannot be built: ")[2]))
+    offered = [f"{decoder}[encoder={one}]" for one in encoders if decoder != "dpt"]
+
+    assert {} == networks.check(offered)
 
 
 def test_only_options_that_do_not_go_together_are_refused_in_this_process() -> None:
@@ -94,6 +106,13 @@ def test_a_dry_run_shows_refused_networks_in_their_rows_and_ends_with_2(run) -> 
     assert 2 == out.count("planted: these options do not go together")
     assert "Not in it: 2 cells that cannot be trained" in out
     assert not Path("results").exists()
+
+
+def test_a_cell_that_is_left_out_of_a_total_is_counted_once(run) -> None:
+    _, out, _ = run("tiny,unbuildable", "--dry-run", "--dataset", f"lisc,{small.SMEAR}", "--loss", "ce")
+
+    assert "Not in it: 2 cells that cannot be trained" in out
+    assert "Not in it: 2 cells whose data sets are not prepared" in out  # of lisc: the baseline, and tiny
 
 
 def test_a_network_that_raises_when_it_is_built_is_still_a_row(run) -> None:
