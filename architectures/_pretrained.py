@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DataError, NameUnknown
+from bench.errors import DataError, NameUnknown, NotFetched
 from bench.specs import MEAN, STD, Pretrained
 
 if TYPE_CHECKING:
@@ -161,12 +161,15 @@ def _fetched(repository: str, revision: str | None, name: str) -> Path:
     cached = try_to_load_from_cache(repository, name, revision=revision)
     if isinstance(cached, str):
         return Path(cached)
-    try:  # asked once beforehand, since a download asks a server that is silent for six minutes
+    try:
+        if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):  # it may have been set since the library looked
+            raise ConnectionError("HF_HUB_OFFLINE is set")
+        # asked once beforehand, since a download asks a server that is silent for six minutes
         get_hf_file_metadata(hf_hub_url(repository, name, revision=revision), timeout=PATIENCE)
         return Path(hf_hub_download(repository, name, revision=revision, etag_timeout=PATIENCE))
     except Exception as error:  # of the Hub, of the network library of its version, of the disk
         reason = (str(error).splitlines() or [""])[0][:160]
-        raise DataError(
+        raise NotFetched(
             f"{name} of {repository} is not in {constants.HF_HUB_CACHE} and cannot be downloaded from "
             f"{constants.ENDPOINT} ({type(error).__name__}: {reason}). Without a network, with HF_HUB_OFFLINE set or "
             "behind a proxy, copy that folder from a machine that has it, or download the file there and give "

@@ -129,7 +129,7 @@ def status(
 
     folder = study_folder(study, results)
     stored = dataclasses.replace(studies.load(str(folder / "study.toml")), name=folder.name)
-    planned = run.survey(run.resolve(stored), _place(folder.parent, data_home))
+    planned = run.survey(run.resolve(stored), _place(folder.parent, data_home), fetch=False)
     if why is not None:
         known = {one.cell.key: one for one in planned}
         if why not in known:

@@ -220,7 +220,7 @@ def _price(study: Study, place: Place, how: How, script: Script | None) -> None:
 
     study, missing = _prepared(study, place, how)
     there = tuple(name for name in study.datasets if name not in missing)
-    planned = run.survey(dataclasses.replace(study, datasets=there), place)
+    planned = run.survey(dataclasses.replace(study, datasets=there), place, fetch=False)
     stands = {one.cell for one in planned} - {one.cell for one in run.pending(planned, retry_failed=how.retry_failed)}
     cells = plan.cells(study)
     todo = [cell for cell in cells if cell not in stands]

@@ -46,6 +46,10 @@ class NotPrepared(DataError):
     """A data set of the catalogue whose raw files nobody has prepared on this machine."""
 
 
+class NotFetched(DataError):
+    """A file of the network that is not on this machine yet, and cannot or shall not be downloaded now."""
+
+
 class StoreError(BenchError):
     """A results folder of another schema, or one that cannot be read or written."""
 

@@ -20,7 +20,7 @@ from bench import study as studies
 from bench.attempts import Ledger, run_group
 from bench.baselines import BASELINES
 from bench.catalog import unknown
-from bench.errors import DataError, StudyError
+from bench.errors import DataError, NotFetched, StudyError
 from bench.job import Event, Job
 from bench.prepare import Prepared, Progress, open_prepared
 from bench.presets import preset
@@ -83,11 +83,14 @@ def resolve(study: Study) -> Study:
     )
 
 
-def survey(study: Study, place: Place, say: Callable[[str], None] = lambda line: None) -> list[Planned]:
+def survey(
+    study: Study, place: Place, say: Callable[[str], None] = lambda line: None, *, fetch: bool = True
+) -> list[Planned]:
     """Every cell of a study and how it stands; prepares generated data sets and folders, and downloads weights.
 
     Args:
         say: Told which weights a network starts from.
+        fetch: Whether weights may be downloaded; cells that start from what is not here are then not done.
     Raises:
         NameUnknown: If there are no such weights.
         DataError: If a data set is not prepared, or cannot be split, or weights cannot be had.
@@ -103,7 +106,7 @@ def survey(study: Study, place: Place, say: Callable[[str], None] = lambda line:
         (name, fold): prepared[name].hash(fold, study.folds, study.ratios)
         for name, fold in dict.fromkeys((cell.dataset, cell.fold) for cell in plan.cells(study))
     }
-    started = {name: _started(name, say) for name in study.architectures}
+    started = {name: _started(name, say, fetch=fetch) for name in study.architectures}
     planned = []
     for cell in plan.cells(study):
         ingredients = plan.ingredients(
@@ -347,9 +350,18 @@ def _check_foreground(name: str, data: Prepared, fold: int, study: Study) -> Non
             )
 
 
-def _started(name: str, say: Callable[[str], None]) -> dict[str, str] | None:
+def _started(name: str, say: Callable[[str], None], *, fetch: bool) -> dict[str, str] | None:
     """What a network starts from, told where it is anything; torch is imported then."""
-    found = catalog.initial(name)
+    before = os.environ.get("HF_HUB_OFFLINE", "0")
+    try:
+        os.environ["HF_HUB_OFFLINE"] = before if fetch else "1"
+        found = catalog.initial(name)
+    except NotFetched:
+        if fetch:
+            raise
+        return {"source": "not on this machine yet", "sha256": ""}
+    finally:
+        os.environ["HF_HUB_OFFLINE"] = before
     if found is not None:
         say(f"{name} starts from {found['source']} (sha256 {found['sha256'][:16]}).")
     return found

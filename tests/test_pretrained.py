@@ -199,6 +199,20 @@ def test_offline_the_command_says_which_file_is_wanted_and_how_to_get_it(
     assert not list((tmp_path / "results").rglob("record.json"))
 
 
+@pytest.mark.parametrize("command", [("run", "matrix", "--dry-run"), ("status",)], ids=["dry run", "status"])
+def test_what_only_looks_downloads_nothing(served: Hub, tmp_path: Path, data_home: Path, command: tuple[str, ...]):
+    wanted = small.study(architectures=(OF_TIMM.format("imagenet"),), baselines=())
+    place = small.place(tmp_path, data_home)
+    run.write_study(run.resolve(wanted), place)
+    study = place.results / wanted.name
+    where = (study / "study.toml", "--workers", 0) if "--dry-run" in command else (study,)
+    code, out, complaint = commands.call(*command, *where, "--results", place.results, "--data-home", data_home)
+
+    assert (0, "") == (code, complaint), complaint
+    assert "pending" in out or "at most" in out
+    assert [] == served.asked
+
+
 def test_a_server_that_is_not_there_is_asked_once(served: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     paused: list[float] = []
     monkeypatch.setattr(time, "sleep", paused.append)
