@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.specs import ArchitectureSpec
 
+from ._pretrained import pretrained
 from ._smp import LICENCE, ORIGIN
 from ._smp import build as _build
 
@@ -31,4 +32,5 @@ SPEC = ArchitectureSpec(
     build=build,
     divisor=32,
     options={"encoder": "resnet34", "weights": "none", "decoder": 256},
+    pretrained=pretrained,
 )

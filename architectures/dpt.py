@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.specs import ArchitectureSpec
 
+from ._pretrained import pretrained
 from ._smp import LICENCE, ORIGIN
 from ._smp import build as _build
 
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
 def build(
     channels: int, classes: int, encoder: str = "tu-vit_small_patch16_224", weights: str = "none", decoder: int = 256
 ) -> nn.Module:
-    """DPT with a transformer of timm (after tu-); `decoder` channels where levels are fused."""
+    """DPT with a transformer of timm (after tu-); `decoder` channels where levels are fused, more before."""
     return _build(
-        "dpt", channels=channels, classes=classes, encoder=encoder, weights=weights, decoder_fusion_channels=decoder
+        "dpt",
+        channels=channels,
+        classes=classes,
+        encoder=encoder,
+        weights=weights,
+        decoder_fusion_channels=decoder,
+        decoder_intermediate_channels=(decoder, 2 * decoder, 4 * decoder, 4 * decoder),
     )
 
 
@@ -31,4 +38,9 @@ SPEC = ArchitectureSpec(
     build=build,
     divisor=32,
     options={"encoder": "tu-vit_small_patch16_224", "weights": "none", "decoder": 256},
+    pretrained=pretrained,
+    unused={
+        "encoder.model.norm.": "layers are taken before the last normalisation",
+        "encoder.model.head.": "the head that classified whole images",
+    },
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.specs import ArchitectureSpec
 
+from ._pretrained import pretrained
 from ._smp import LICENCE, ORIGIN
 from ._smp import build as _build
 
@@ -29,4 +30,5 @@ SPEC = ArchitectureSpec(
     build=build,
     divisor=128,  # it pools the map at a sixteenth three times more
     options={"encoder": "resnet34", "weights": "none", "decoder": 32},
+    pretrained=pretrained,
 )

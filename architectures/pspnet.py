@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.specs import ArchitectureSpec
 
+from ._pretrained import pretrained
 from ._smp import LICENCE, ORIGIN
 from ._smp import build as _build
 
@@ -31,4 +32,9 @@ SPEC = ArchitectureSpec(
     build=build,
     divisor=32,
     options={"encoder": "resnet34", "weights": "none", "decoder": 512},
+    pretrained=pretrained,
+    unused={
+        "encoder.layer3.": "only the first three stages are used, but the library makes all of its own encoders",
+        "encoder.layer4.": "likewise",
+    },
 )

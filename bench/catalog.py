@@ -22,6 +22,9 @@ from bench.specs import ArchitectureSpec, DatasetSpec, Option
 
 Kind = Literal["datasets", "architectures"]
 
+ALL = "all"
+"""The name that stands for every entry of an axis."""
+
 COMMON: dict[str, Option] = {"channels": 3}
 """Options of every architecture, which the engine provides: `channels=1` gives a network grey images."""
 
@@ -67,7 +70,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
     """All drop-in files of a kind, sorted by name, without importing any of them.
 
     Raises:
-        NameUnknown: If two folders hold a file of the same name.
+        NameUnknown: If two folders hold a file of the same name, or one is named like the whole axis.
     """
     found: dict[str, Entry] = {}
     for folder in folders(kind):
@@ -76,6 +79,8 @@ def entries(kind: Kind) -> dict[str, Entry]:
                 first = found[path.stem].path
                 raise NameUnknown(f"Two files define {kind[:-1]} {path.stem!r}: {first} and {path}. Rename one.")
             found[path.stem] = Entry(name=path.stem, path=path)
+    if ALL in found:
+        raise NameUnknown(f"{found[ALL].path} cannot be used: {ALL!r} stands for all {kind}. Rename the file.")
     return {name: found[name] for name in sorted(found) if not name.startswith("_")}
 
 
@@ -103,6 +108,8 @@ def dataset(name: str) -> DatasetSpec:
 def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
     """The specification behind an architecture name, and its options, those that the name sets in effect.
 
+    Where the default is a word, so is the value, even one that reads like a number.
+
     Raises:
         NameUnknown: If there is no such architecture, or it has no such option.
     """
@@ -110,13 +117,30 @@ def architecture(name: str) -> tuple[ArchitectureSpec, dict[str, Option]]:
     spec = _load("architectures", stem)
     if not isinstance(spec, ArchitectureSpec):
         raise NameUnknown(
-            f"architectures/{stem}.py defines no SPEC of type ArchitectureSpec. Add one; see architectures/README.md."
+            f"{entries('architectures')[stem].path} defines no SPEC of type ArchitectureSpec. Add one; see "
+            "architectures/README.md."
         )
     allowed = {**COMMON, **spec.options}
     _check_options(name, options, allowed)
     if options.get("channels", 3) not in (1, 3):
         raise NameUnknown(f"The option channels={options['channels']} of {name!r} must be 1 (grey) or 3 (colour).")
-    return spec, {**allowed, **options}
+    words = {key: names.spell(value) for key, value in options.items() if isinstance(allowed[key], str)}
+    return spec, {**allowed, **options, **words}
+
+
+def initial(name: str) -> dict[str, str] | None:
+    """The file of weights that an architecture starts from, as its `source` and `sha256`; None for random ones.
+
+    Raises:
+        NameUnknown: If there are no such weights.
+        DataError: If the file is not here and cannot be downloaded, or cannot be read.
+    """
+    spec, options = architecture(name)
+    found = None if spec.pretrained is None else spec.pretrained(**options)
+    if found is None:
+        return None
+    with found.path.open("rb") as file:
+        return {"source": found.source, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def canonical(kind: Kind, name: str) -> str:
@@ -153,6 +177,8 @@ def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnkno
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     guess = f" Did you mean {' or '.join(close)}?" if close else ""
+    if name == ALL:
+        guess = " It stands for a whole axis of a study, alone: without options, weights or other terms."
     return NameUnknown(f"There is no {what} named {name!r}.{guess} There are: {', '.join(known)}. See {where}.")
 
 

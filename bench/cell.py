@@ -53,7 +53,7 @@ from bench.prepare import Prepared, reopen
 from bench.records import Efficiency, Execution, Failure, Record, Status, TrialStatus
 from bench.specs import Cell, Recipe, Split, Study
 from bench.store import raise_if_full, read_arrays, sha256, write_arrays, write_bytes, writing
-from bench.trainer import Trainer, seed_of
+from bench.trainer import Trainer, check_weights, seed_of
 
 LOST = {
     TrialStatus.COLLAPSED: ("Collapsed", "It calls every validation pixel the same class."),
@@ -112,8 +112,7 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     state = _Bench(cell, job, prepared, positions, device, emit, record)
     log, used = "", energy(device)
     try:
-        if prepared.hash(cell.fold, job.study.folds, job.study.ratios) != ingredients["data"]:
-            raise DataError(f"The data set {cell.dataset} changed while the study ran. Run the study again.")
+        _check_unchanged(state, ingredients)
         with deterministic(job.study.recipe.deterministic, device) as complaints:
             _run_baseline(state) if cell.loss is None else _run_network(state, cell.loss)
         state.record = replace(state.record, nondeterministic=tuple(complaints))
@@ -136,6 +135,15 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
     if record.error is not None and "CUDA error" in record.error.message:
         sys.exit("The CUDA context is broken; only a new process can go on.")
     return record
+
+
+def _check_unchanged(state: _Bench, ingredients: dict[str, object]) -> None:
+    """What the fingerprint names is what lies here now."""
+    cell, study = state.cell, state.job.study
+    if state.prepared.hash(cell.fold, study.folds, study.ratios) != ingredients["data"]:
+        raise DataError(f"The data set {cell.dataset} changed while the study ran. Run the study again.")
+    if cell.loss is not None:
+        check_weights(cell, ingredients)
 
 
 def _run_baseline(state: _Bench) -> None:
@@ -191,6 +199,7 @@ def _trainer(state: _Bench, expression: str, train: Pairs, val: Pairs) -> Traine
     """The network of a cell with all that its trainings need."""
     spec, _ = catalog.architecture(state.cell.architecture)
     classes, recipe = len(state.prepared.classes), _widest(state.job.study)
+    pixels = np.array([state.prepared.index.entries[at].pixels for at in state.positions["train"]])
     network = networks.build(state.cell.architecture, classes, seed_of(state.cell)).to(state.device)
     state.record = replace(state.record, params=sum(p.numel() for p in network.parameters() if p.requires_grad))
     return Trainer(
@@ -199,7 +208,7 @@ def _trainer(state: _Bench, expression: str, train: Pairs, val: Pairs) -> Traine
         classes=classes,
         network=network,
         divisor=spec.divisor,
-        loss=losses.build(expression),
+        loss=losses.build(expression, pixels),
         train=train,
         val=val,
         execution=execution.rule(recipe, state.device),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__, catalog, cli_compare, cli_dashboard, cli_explain, cli_watch
+from bench import __version__, catalog, cli_architecture, cli_compare, cli_dashboard, cli_explain, cli_watch
 from bench.cli_data import data_app
 from bench.cli_options import DataHome, Results, complain, console, home, say, show, study_folder
 from bench.cli_run import run_app
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
+app.add_typer(cli_architecture.show_app, name="show")
 
 
 class Axis(StrEnum):
@@ -85,16 +86,31 @@ def options(
             raise StudyError(
                 f"The catalogue folder {folder} does not exist. It should hold datasets/ or architectures/."
             )
+        if not any((folder / kind).is_dir() for kind in ("datasets", "architectures")):
+            raise StudyError(
+                f"The catalogue folder {folder} holds neither datasets/ nor architectures/. Put your files into one "
+                "of them, and name the folder above it."
+            )
     entries = [str(folder.resolve()) for folder in catalog_folder or []]
     if entries:
         os.environ["BENCH_PATH"] = os.pathsep.join([*entries, *filter(None, [os.environ.get("BENCH_PATH")])])
 
 
 @app.command("list")
-def list_(axis: Annotated[Axis | None, typer.Argument(help="One axis; default: all.")] = None) -> None:
+def list_(
+    axis: Annotated[Axis | None, typer.Argument(help="One axis; default: all.")] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Of architectures: parameters, GFLOPs, divisor, paper, licence, origin.")
+    ] = False,
+) -> None:
     """List data sets, architectures, losses, metrics and studies."""
     from bench import listing
 
+    if details and axis is not Axis.ARCHITECTURES:
+        raise StudyError("--details is told of architectures only: bench list architectures --details.")
+    if details:
+        cli_architecture.details()
+        return
     for chosen in [axis] if axis else list(Axis):
         show(listing.table(chosen.value), title=chosen.value)
 
@@ -115,7 +131,7 @@ def status(
 
     folder = study_folder(study, results)
     stored = dataclasses.replace(studies.load(str(folder / "study.toml")), name=folder.name)
-    planned = run.survey(run.resolve(stored), _place(folder.parent, data_home))
+    planned = run.survey(run.resolve(stored), _place(folder.parent, data_home), fetch=False)
     if why is not None:
         known = {one.cell.key: one for one in planned}
         if why not in known:
@@ -158,13 +174,13 @@ def report(
 
     Several folders become one page: a row where they agree, two where they do not, which says why.
     """
-    from bench import comparisons
+    from bench import ranking
     from bench import report as reports
 
     folders = [study_folder(name, results) for name in study or [None]]
     if target is None and len(folders) > 1:
         target = results / reports.MERGED
-    collect = functools.partial(reports.collect, folders, profile, comparisons.Missing(missing.value), target=target)
+    collect = functools.partial(reports.collect, folders, profile, ranking.Missing(missing.value), target=target)
     if watch:
         if form is not Format.TABLE:
             raise StudyError("--watch writes the page and its tables; it prints none. Leave out --format.")
@@ -198,7 +214,7 @@ app.command("explain")(cli_explain.explain)
 
 def _print(content: Content, page: Path, form: Format, *, published: bool) -> None:
     """What `bench report` says of a page that was written."""
-    from bench import cli_screen, comparisons, tables
+    from bench import cli_screen, ranking, tables
 
     printers: dict[Format, Callable[[], str]] = {
         Format.CSV: lambda: tables.as_csv(content.rows, content.boards),
@@ -213,7 +229,7 @@ def _print(content: Content, page: Path, form: Format, *, published: bool) -> No
         if published:
             console().print(cli_screen.published(board, content.profile))
     if content.across is not None:
-        console().print(comparisons.sentence(content.across), markup=False)
+        console().print(ranking.sentence(content.across), markup=False)
     for line in cli_screen.merged(content):
         say(line)
     console().print(f"Page: {page.resolve()}", soft_wrap=True)

@@ -181,8 +181,11 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
     run.check_device(how.device)
     if place.results.exists() and not place.results.is_dir():
         raise StudyError(f"{place.results} is a file, not a folder for results. Choose another --results.")
-    study = _prepared(study, place, skip_missing=how.skip_missing)
-    planned = run.survey(study, place)
+    if how.dry_run:
+        _price(study, place, how, script)
+        return
+    study, _ = _prepared(study, place, how)
+    planned = run.survey(study, place, say)
     todo = run.pending(planned, retry_failed=how.retry_failed)
     wanted = machine.default_workers(how.device, study.recipe) if how.workers is None else how.workers
     # threads follow from the whole plan: what is resumed with fewer cells left computes as before
@@ -196,23 +199,44 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
     )
     if script:
         script.study(account, place.results / study.name)
-    if how.dry_run:
-        prices = run.costs(planned, job)
-        cli_screen.costs(console(), prices, todo, count)
-        if script:
-            script.costs(prices)
-        return
     if not todo:
         failed = sum(one.standing is run.Standing.FAILED for one in planned)
         state = f"; {failed} failed, which --retry-failed runs again" if failed else " and up to date"
         console().print(f"Nothing to run: all {len(planned)} cells of {study.name} are stored{state}.")
     else:
+        run.refuse(todo, isolated=count > 0)
         with cli_screen.bar(console(), "Fitting images to the training size") as progress:
             run.derive(job, todo, progress)
         views = [cli_live.view(console(), account), *extra]
         with _shown(account, views) as tell:
             run.run_study(job, todo, count=count, on_event=tell, limits=how.limits)
     _finish(place.results / study.name, script)
+
+
+def _price(study: Study, place: Place, how: How, script: Script | None) -> None:
+    """What the cells of a study would cost; exit code 2 when a network of it cannot be built."""
+    from bench import cli_costs, cli_screen, machine, plan, run
+    from bench.progress import Account
+
+    study, missing = _prepared(study, place, how)
+    there = tuple(name for name in study.datasets if name not in missing)
+    planned = run.survey(dataclasses.replace(study, datasets=there), place, fetch=False)
+    stands = {one.cell for one in planned} - {one.cell for one in run.pending(planned, retry_failed=how.retry_failed)}
+    cells = plan.cells(study)
+    todo = [cell for cell in cells if cell not in stands]
+    wanted = machine.default_workers(how.device, study.recipe) if how.workers is None else how.workers
+    count = min(wanted, len(plan.groups(todo)))
+    job = run.job(study, place, how.device, min(wanted, len(plan.groups(cells))))
+    if script:
+        account = Account(study, todo, stored=len(cells) - len(todo), workers=count, began=time.monotonic())
+        script.study(account, place.results / study.name)
+    with cli_screen.bar(console(), "Timing networks and losses") as progress:
+        prices = run.costs(dataclasses.replace(job, threads=how.threads or job.threads), missing, progress)
+    cli_costs.show(console(), prices, set(todo), missing, count)
+    if script:
+        script.costs(prices)
+    if any(price.refused for price in prices):
+        raise typer.Exit(2)
 
 
 @contextlib.contextmanager
@@ -230,24 +254,33 @@ def _shown(account: Account, views: Sequence[View]) -> Generator[Callable[[Event
         yield tell
 
 
-def _prepared(study: Study, place: Place, *, skip_missing: bool) -> Study:
-    """Prepare what prepares itself; without --skip-missing the first missing data set ends the run."""
-    from bench import cli_screen, prepare, problems
-    from bench.errors import DataError
+def _prepared(study: Study, place: Place, how: How) -> tuple[Study, dict[str, str]]:
+    """Prepare what prepares itself; without --skip-missing the first missing data set ends the run.
 
-    kept = []
+    Returns:
+        The study without the data sets that are left out, and why others of it are not prepared: a dry run goes on.
+    """
+    from bench import cli_screen, prepare, problems
+    from bench.errors import DataError, NotPrepared
+
+    kept: list[str] = []
+    missing: dict[str, str] = {}
     for name in study.datasets:
         try:
             with problems.logged(name, place.data_home), cli_screen.bar(console(), f"Preparing {name}") as progress:
                 prepare.prepare(name, place.data_home, progress=progress, recipe=study.recipe, say=say)
             kept.append(name)
         except DataError as error:
-            if not skip_missing:
+            if how.skip_missing:
+                complain(f"Left out: {error}")
+            elif how.dry_run and isinstance(error, NotPrepared):
+                kept.append(name)
+                missing[name] = str(error)
+            else:
                 raise
-            complain(f"Left out: {error}")
     if not kept:
         raise StudyError(f"None of the data sets {', '.join(study.datasets)} is prepared. See bench doctor.")
-    return dataclasses.replace(study, datasets=tuple(kept))
+    return dataclasses.replace(study, datasets=tuple(kept)), missing
 
 
 def _finish(folder: Path, script: Script | None) -> None:

@@ -25,10 +25,9 @@ from bench.records import Status
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from bench.estimate import Cost
     from bench.prepare import Progress as Report
     from bench.report import Content
-    from bench.run import Planned
+
 
 TOLD = 6
 """Networks that stand more than once which the terminal names before it counts the rest."""
@@ -125,24 +124,6 @@ def published(board: Board, profile: Profile) -> RenderableType:
     return table
 
 
-def costs(console: Console, prices: Sequence[Cost], todo: Sequence[Planned], workers: int) -> None:
-    """The cells of a study with parameters and the longest time each may take."""
-    pending = {one.cell for one in todo}
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in (("cell", "left"), ("parameters", "right"), ("at most", "right"), ("", "left")):
-        table.add_column(name, justify=justify, overflow="fold")
-    for price in prices:
-        params = "-" if price.params is None else f"{price.params:,}"
-        note = price.error or ("" if price.cell in pending else "stored")
-        table.add_row(escape(price.cell.key), params, duration(price.seconds), escape(note))
-    console.print(table)
-    total = sum(price.seconds for price in prices if price.cell in pending)
-    console.print(
-        f"{len(pending)} of {len(prices)} cells to run: at most {duration(total)} of training, about "
-        f"{duration(total / max(workers, 1))} on {max(workers, 1)} workers (one step of each network, timed here)."
-    )
-
-
 def _caption(board: Board, profile: Profile) -> str:
     lines = ["Rows of one rank cannot be told apart (paired over test images, Holm-corrected)."]
     if any(standing.selected for standing in board.standings):
@@ -165,4 +146,6 @@ def duration(seconds: float) -> str:
     """A time as a person says it, to two digits or so."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 86400:.0f} days"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import figures, svg
-from bench.comparisons import Across
 from bench.figures import COLOURS
+from bench.ranking import Across
 from bench.svg import INK, drawn
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
     BenchError            2
     ├── NameUnknown       2   a name on an axis that does not exist
     ├── StudyError        2   a study file or an option that makes no sense
-    ├── DataError         2   a data set that is missing, malformed or not prepared
+    ├── DataError         2   a data set that is missing or malformed
+    │   └── NotPrepared   2   a data set that is not prepared here
     ├── StoreError        2   a results folder that cannot be read or written
     └── DiskFull          1   the disk filled in mid-run; finished cells are kept
 
@@ -39,6 +40,14 @@ class DataError(BenchError):
     def __init__(self, message: str, files: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.files = tuple(files)
+
+
+class NotPrepared(DataError):
+    """A data set of the catalogue whose raw files nobody has prepared on this machine."""
+
+
+class NotFetched(DataError):
+    """A file of the network that is not on this machine yet, and cannot or shall not be downloaded now."""
 
 
 class StoreError(BenchError):

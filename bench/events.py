@@ -62,7 +62,7 @@ class Script:
     def costs(self, prices: Sequence[Cost]) -> None:
         """Tell what each cell may cost at most."""
         for price in prices:
-            told = {"params": price.params, "seconds": price.seconds, "error": price.error or None}
+            told = {"params": price.params, "step": price.step, "seconds": price.seconds, "error": price.error or None}
             self.say("cost", **names(price.cell), **told)
 
     def tell(self, event: Event) -> None:

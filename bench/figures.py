@@ -86,7 +86,8 @@ def short(full: Iterable[str]) -> dict[str, str]:
     for name, (stem, options) in parsed.items():
         family = [other for other_stem, other in parsed.values() if other_stem == stem]
         own = {key: value for key, value in options.items() if any(other.get(key) != value for other in family)}
-        result[name] = names.marked(names.show(stem, own), names.apart(name)[1])
+        shown = {key: _tail(own[key], [other.get(key) for other in family]) for key in own}
+        result[name] = names.marked(names.show(stem, shown), names.apart(name)[1])
     return result
 
 
@@ -322,6 +323,13 @@ def draw_forest(info: Sequence[Bar], title: str, metric: str) -> Figure:
         [svg.key("network", color=COLOURS[0], marker="o", lw=2), svg.key("baseline", color=GREY, marker="s", lw=2)],
     )
     return figure
+
+
+def _tail(value: Option, family: Sequence[Option | None]) -> Option:
+    """Of a path, no more of its end than tells it from the others."""
+    others = [f"/{other}" for other in family if other != value]
+    ends = ("/".join(str(value).split("/")[-count:]) for count in range(1, str(value).count("/") + 1))
+    return next((end for end in ends if not any(other.endswith(f"/{end}") for other in others)), value)
 
 
 def _parsed(name: str) -> tuple[str, dict[str, Option]]:

@@ -100,12 +100,21 @@ def _losses() -> Rows:
     return [
         {
             "name": name,
-            "options": ", ".join(f"{key}={value:g}" for key, value in spec.options.items()),
+            "options": ", ".join(
+                f"{key}={_shown(value, spec.choices.get(key))}" for key, value in spec.options.items()
+            ),
             "what": spec.title,
             "source": spec.citation,
         }
         for name, spec in LOSSES.items()
     ]
+
+
+def _shown(default: object, choices: tuple[str, ...] | None) -> str:
+    """The default of an option, the words it may be instead, and numbers short."""
+    if choices:
+        return "|".join(choices)
+    return f"{default:g}" if isinstance(default, float) else str(default).lower()
 
 
 def _metrics() -> Rows:

@@ -81,10 +81,9 @@ def _value(text: str) -> Option:
         return text.lower() == "true"
     for kind in (int, float):
         try:
-            value = kind(text)
-        except ValueError:
+            return value if math.isfinite(value := kind(text)) else text
+        except (ValueError, OverflowError):  # no number, or whole and beyond all fractions
             continue
-        return value if math.isfinite(value) else text
     return text
 
 

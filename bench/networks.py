@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import traceback
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bench import catalog
+from bench import catalog, names
+from bench.errors import BenchError, NameUnknown
 from bench.specs import MEAN, STD
 
+Told = TypeVar("Told")
 LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in the grey that a network with one channel sees (ITU-R BT.601, as Pillow's L)."""
 
@@ -60,7 +65,79 @@ def build(name: str, classes: int, seed: int | None = None) -> nn.Module:
     if seed is not None:
         torch.manual_seed(seed)
     network = spec.build(classes=classes, **options)
-    return network if options["channels"] == 3 else nn.Sequential(Luminance(), network)
+    for label, parameter in network.named_parameters():
+        # behind what normalises images anew, for weights that want it, a network is the second of two
+        if label.removeprefix("1.").startswith(tuple(spec.unused)):  # neither trained nor counted
+            parameter.requires_grad_(False)
+    network = network if options["channels"] == 3 else nn.Sequential(Luminance(), network)
+    return network.to("meta") if torch.empty(0).is_meta else network  # some code makes tensors wherever it likes
+
+
+def check(wanted: Iterable[str]) -> dict[str, str]:
+    """The architectures whose options do not go together, by name, each with its reason.
+
+    Each is built for two classes on the meta device, without pretrained weights: nothing is computed or downloaded. One
+    that fails in any other way is not among them: that is told by its cells, when they run.
+    """
+    refused: dict[str, str] = {}
+    for name in wanted:
+        try:
+            with torch.device("meta"):
+                build(from_scratch(name), classes=2)
+        except NameUnknown as error:
+            refused[name] = str(error) if str(error).startswith(name) else f"{name}: {error}"
+        except (Exception, SystemExit):  # a file of the user's may do anything
+            continue
+    return refused
+
+
+def from_scratch(name: str) -> str:
+    """The architecture with random weights, where it may start from others."""
+    stem, options = names.parse(name)
+    return names.show(stem, options | {"weights": "none"}) if "weights" in options else name
+
+
+def sketch(name: str, classes: int, look: Callable[[nn.Module, int], Told]) -> Told:
+    """What `look(network, divisor)` tells of a network in evaluation mode that has shapes but no numbers.
+
+    So a giant takes no memory and no time, and no weights are fetched: the option `weights` is taken for none. Where
+    the code of a network needs numbers, it is built a second time, with them.
+
+    Args:
+        name: As it stands on the axis.
+        classes: How many it tells apart.
+    Raises:
+        NameUnknown: If there is no such architecture, its options do not go together, or its code raises.
+    """
+    spec, plain = catalog.architecture(name)[0], from_scratch(name)
+    try:
+        try:
+            with torch.device("meta"):
+                network = build(plain, classes)
+            return look(network.eval(), spec.divisor)
+        except RuntimeError as error:
+            if "meta" not in str(error):
+                raise
+        return look(build(plain, classes).eval(), spec.divisor)
+    except BenchError:
+        raise
+    except Exception as error:  # the file is anybody's
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> NameUnknown:
+    """What is told of a drop-in file whose code raises: the message, and its last line that had a part in it."""
+    path = catalog.entries("architectures")[names.parse(name)[0]].path
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
+    where = f"Mend {path}, line {lines[-1]}" if lines else f"Check its options, or mend {path}"
+    return NameUnknown(f"{name} cannot be built: {reason[:200].rstrip('.')}. {where}.")
+
+
+def padded(size: tuple[int, int], divisor: int) -> tuple[int, int]:
+    """A size (height, width) [pixels], each edge rounded up to a multiple of the divisor."""
+    height, width = (math.ceil(edge / divisor) * divisor for edge in size)
+    return height, width
 
 
 def facts(network: nn.Module, divisor: int, size: tuple[int, int]) -> Facts:
@@ -77,8 +154,12 @@ def flops(network: nn.Module, divisor: int, size: tuple[int, int]) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     network.eval()
-    height, width = (math.ceil(edge / divisor) * divisor for edge in size)
-    device = next((one.device for one in network.parameters()), torch.device("cpu"))
     with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, height, width, device=device))
+        network(blank(network, padded(size, divisor)))
     return counter.get_total_flops()
+
+
+def blank(network: nn.Module, size: tuple[int, int]) -> Tensor:
+    """One image of zeros, float (1, 3, H, W), where a network is."""
+    device = next((one.device for one in network.parameters()), torch.device("cpu"))
+    return torch.zeros(1, 3, *size, device=device)

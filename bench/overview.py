@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench import figures, names, views
-from bench.comparisons import Across
 from bench.leaderboard import DISPUTED, Board, Row
 from bench.metrics import Profile
 from bench.quantities import word
+from bench.ranking import Across
 from bench.sections import Section, short_title
 from bench.specs import Study
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.specs import Cell, Study
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raised whenever the same study would give other numbers: training, tuning, splitting or counting changed."""
 
 
@@ -48,13 +48,22 @@ def protocol(study: Study) -> str:
     return digest({name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "tuning", "budget")})
 
 
-def ingredients(cell: Cell, study: Study, *, data: str, code: str, versions: Mapping[str, str]) -> dict[str, Any]:
+def ingredients(
+    cell: Cell,
+    study: Study,
+    *,
+    data: str,
+    code: str,
+    versions: Mapping[str, str],
+    weights: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Everything that can change the result of a cell, by name, so that two of them can be told apart.
 
     Args:
         data: Hash of the prepared pixels, classes and split.
         code: Hash of the drop-in file of the architecture and its helpers.
         versions: The packages whose arithmetic reaches the result.
+        weights: The file that the network starts from, see `catalog.initial`; None for random weights.
     """
     named = {name: value for name, value in dataclasses.asdict(cell).items() if name != "dataset"}  # `data` says which
     shared = {"cell": named, "data": data, "recipe_version": RECIPE_VERSION}
@@ -63,7 +72,8 @@ def ingredients(cell: Cell, study: Study, *, data: str, code: str, versions: Map
             "versions": {name: versions[name] for name in ("numpy", "scikit-image", "pillow") if name in versions}
         }
     trained = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "tuning", "budget")}
-    return shared | trained | {"code": code, "versions": dict(versions)}
+    started = {} if weights is None else {"weights": dict(weights)}
+    return shared | trained | started | {"code": code, "versions": dict(versions)}
 
 
 def differences(one: object, other: object, path: str = "") -> Iterator[tuple[str, object, object]]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import archive, catalog, decode, derived, duplicates, names, plan, pool
 from bench.decode import Entry
-from bench.errors import DataError
+from bench.errors import DataError, NotPrepared
 from bench.records import DataCard
 from bench.specs import ClassSpec, DatasetSpec, Recipe, Sample, Split
 from bench.split import RATIOS, SPLIT_VERSION, assign
@@ -205,7 +205,7 @@ def open_prepared(name: str, data_home: Path) -> Prepared:
     """A data set that was prepared before; a generated one or a folder is prepared on the spot.
 
     Raises:
-        DataError: If it is not prepared, with the command that prepares it.
+        NotPrepared: With the command that prepares it.
     """
     if catalog.is_folder(name):
         return prepare(name, data_home)
@@ -214,7 +214,7 @@ def open_prepared(name: str, data_home: Path) -> Prepared:
         return prepare(name, data_home)
     found = _read_index(location(name, data_home))
     if found is None:
-        raise DataError(
+        raise NotPrepared(
             f"The data set {name!r} is not prepared in {data_home}. Get it from {spec.homepage}, then run: "
             f"bench data prepare {name} --from PATH (a folder or zip)."
         )

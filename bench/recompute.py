@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import metrics, report
-from bench.comparisons import Missing
 from bench.errors import BenchError
+from bench.ranking import Missing
 from bench.report import Content
 from bench.specs import Cell
 

@@ -30,17 +30,18 @@ from bench import (
     pictures,
     provenance,
     quantities,
+    ranking,
     sections,
     tables,
     views,
 )
 from bench import study as studies
 from bench.album import Album
-from bench.comparisons import Across, Missing
 from bench.errors import StoreError, StudyError
 from bench.leaderboard import Board, Row
 from bench.merging import Source
 from bench.metrics import Profile
+from bench.ranking import Across, Missing
 from bench.records import Record, Status
 from bench.specs import Study
 from bench.store import Store, write_bytes
@@ -107,7 +108,7 @@ def collect(
         store=store,
         rows=rows,
         boards=boards,
-        across=comparisons.across(boards, profile, missing),
+        across=ranking.across(boards, profile, missing),
         missing=missing,
         views=tuple(views.views(found.rows, View(profile, boards))),
         sources=found.sources if len(roots) > 1 else (),
@@ -191,7 +192,7 @@ def _context(content: Content) -> dict[str, Any]:
         "methods": overview.methods(content.boards, across, profile),
         "cautions": overview.cautions(parts, table, tally(table)),
         "top": overview.SHOWN,
-        "few": comparisons.FEW,
+        "few": ranking.FEW,
         "kinds": pictures.KINDS,
         "folder": album.FOLDER,
         "ranks": "" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
@@ -210,6 +211,7 @@ def _context(content: Content) -> dict[str, Any]:
         "repeats": efficiency.repeats(study, records),
         "environment": gathered(record.environment for record in records),
         "versions": gathered(_versions(record) for record in records),
+        "weights": gathered(_weights(record) for record in records),
         "source": studies.dump(study),
         "version": __version__,
         "data": island(views.data(content.views, content.missing)),
@@ -287,6 +289,12 @@ def _check_target(target: Path, roots: Sequence[Path]) -> None:
 def _versions(record: Record) -> Mapping[str, str]:
     versions = record.ingredients.get("versions")
     return {str(key): str(value) for key, value in versions.items()} if isinstance(versions, Mapping) else {}
+
+
+def _weights(record: Record) -> Mapping[str, str]:
+    """The file that a network started from, by the name of the network."""
+    found = record.ingredients.get("weights")
+    return {record.cell.architecture: f"{found['source']}, sha256 {found['sha256']}"} if isinstance(found, dict) else {}
 
 
 def _touched(folder: Path) -> float:

@@ -9,18 +9,18 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import catalog, locks, losses, machine, plan, workers
+from bench import catalog, locks, losses, machine, plan, refusals, workers
 from bench import study as studies
 from bench.attempts import Ledger, run_group
 from bench.baselines import BASELINES
 from bench.catalog import unknown
-from bench.errors import DataError, StudyError
+from bench.errors import DataError, NotFetched, StudyError
 from bench.job import Event, Job
 from bench.prepare import Prepared, Progress, open_prepared
 from bench.presets import preset
@@ -60,7 +60,7 @@ class Planned:
 
 
 def resolve(study: Study) -> Study:
-    """The study with every name checked and spelled in its one way.
+    """The study with every name checked and spelled in its one way, and every entry of an axis for its `all`.
 
     Raises:
         NameUnknown: If a data set, architecture, loss, baseline or augmentation does not exist.
@@ -71,17 +71,29 @@ def resolve(study: Study) -> Study:
             raise unknown("baseline", name, BASELINES, "bench list architectures")
     return replace(
         study,
-        datasets=tuple(dict.fromkeys(_dataset_name(name) for name in study.datasets)),
-        architectures=tuple(dict.fromkeys(catalog.canonical("architectures", name) for name in study.architectures)),
-        losses=tuple(dict.fromkeys(losses.canonical(name) for name in study.losses)),
+        datasets=_axis(
+            study.datasets, (name for name in catalog.entries("datasets") if name != "folder"), _dataset_name
+        ),
+        architectures=_axis(
+            study.architectures,
+            catalog.entries("architectures"),
+            functools.partial(catalog.canonical, "architectures"),
+        ),
+        losses=_axis(study.losses, losses.LOSSES, losses.canonical),
     )
 
 
-def survey(study: Study, place: Place) -> list[Planned]:
-    """Every cell of a study and how it stands; prepares generated data sets and folders on the way.
+def survey(
+    study: Study, place: Place, say: Callable[[str], None] = lambda line: None, *, fetch: bool = True
+) -> list[Planned]:
+    """Every cell of a study and how it stands; prepares generated data sets and folders, and downloads weights.
 
+    Args:
+        say: Told which weights a network starts from.
+        fetch: Whether weights may be downloaded; cells that start from what is not here are then not done.
     Raises:
-        DataError: If a data set is not prepared, or cannot be split.
+        NameUnknown: If there are no such weights.
+        DataError: If a data set is not prepared, or cannot be split, or weights cannot be had.
     """
     store = Store(place.results / study.name)
     prepared = {name: open_prepared(name, place.data_home) for name in study.datasets}
@@ -89,18 +101,21 @@ def survey(study: Study, place: Place) -> list[Planned]:
         for fold in plan.folds(study):
             _check_foreground(name, data, fold, study)
     versions = {name: _version(name) for name in PACKAGES}
+    codes = {name: catalog.code_hash("architectures", name) for name in study.architectures}
     hashes = {
         (name, fold): prepared[name].hash(fold, study.folds, study.ratios)
         for name, fold in dict.fromkeys((cell.dataset, cell.fold) for cell in plan.cells(study))
     }
+    started = {name: _started(name, say, fetch=fetch) for name in study.architectures}
     planned = []
     for cell in plan.cells(study):
         ingredients = plan.ingredients(
             cell,
             study,
             data=hashes[cell.dataset, cell.fold],
-            code="" if cell.loss is None else catalog.code_hash("architectures", cell.architecture),
+            code="" if cell.loss is None else codes[cell.architecture],
             versions=versions,
+            weights=None if cell.loss is None else started[cell.architecture],
         )
         record = store.read(cell)
         planned.append(
@@ -122,12 +137,30 @@ def job(study: Study, place: Place, device: str, count: int) -> Job:
     )
 
 
-def costs(planned: Sequence[Planned], job: Job) -> list[Cost]:
-    """The price of every cell, measured here; imports torch into this process."""
+def costs(job: Job, missing: Collection[str] = (), progress: Progress = lambda done, of: None) -> list[Cost]:
+    """The price of every cell of a study, measured here; imports torch into this process.
+
+    Args:
+        job: The study, and how it would run.
+        missing: Its data sets that are not prepared, whose cells have no price.
+        progress: Told how many networks and losses are timed.
+    """
     from bench import estimate
 
-    prepared = {name: open_prepared(name, job.place.data_home) for name in job.study.datasets}
-    return estimate.costs([one.cell for one in planned], prepared, job)
+    there = [name for name in job.study.datasets if name not in missing]
+    prepared = {name: open_prepared(name, job.place.data_home) for name in there}
+    return estimate.costs(plan.cells(job.study), prepared, job, progress)
+
+
+def refuse(todo: Sequence[Planned], *, isolated: bool) -> None:
+    """Refuse architectures that cannot be built, before anything runs; only those that have something to run.
+
+    Raises:
+        NameUnknown: All of them, each with its reason.
+    """
+    names = dict.fromkeys(one.cell.architecture for one in todo if one.cell.loss is not None)
+    if names:
+        refusals.refuse(list(names), isolated=isolated)
 
 
 def derive(job: Job, todo: Sequence[Planned], progress: Progress = lambda done, of: None) -> None:
@@ -292,9 +325,19 @@ def _standing(record: Record | None, ingredients: dict[str, object]) -> Standing
     return Standing.DONE if record.status in FINAL else Standing.FAILED
 
 
+def _axis(names: Iterable[str], every: Iterable[str], spelled: Callable[[str], str]) -> tuple[str, ...]:
+    """The names of an axis, each once and in its one spelling; `every` name takes the place of `all`."""
+    entries = list(every)
+    wanted = [one for name in names for one in (entries if name == catalog.ALL else [name])]
+    return tuple(dict.fromkeys(map(spelled, wanted)))
+
+
 def _dataset_name(name: str) -> str:
     """A folder stays the path it was given as, in one spelling; preparing it will look inside."""
-    return os.path.normpath(name) if catalog.is_folder(name) else catalog.canonical("datasets", name)
+    if not catalog.is_folder(name):
+        return catalog.canonical("datasets", name)
+    path = os.path.normpath(name)
+    return path if path != catalog.ALL else f"./{path}"  # a folder of that name keeps its ./
 
 
 def _check_foreground(name: str, data: Prepared, fold: int, study: Study) -> None:
@@ -305,6 +348,23 @@ def _check_foreground(name: str, data: Prepared, fold: int, study: Study) -> Non
                 f"The {split} split of {name} (fold {fold}) has no foreground pixel in its {len(positions)} images. "
                 "Add images that show something, or give an official split with train/, val/ and test/."
             )
+
+
+def _started(name: str, say: Callable[[str], None], *, fetch: bool) -> dict[str, str] | None:
+    """What a network starts from, told where it is anything; torch is imported then."""
+    before = os.environ.get("HF_HUB_OFFLINE", "0")
+    try:
+        os.environ["HF_HUB_OFFLINE"] = before if fetch else "1"
+        found = catalog.initial(name)
+    except NotFetched:
+        if fetch:
+            raise
+        return {"source": "not on this machine yet", "sha256": ""}
+    finally:
+        os.environ["HF_HUB_OFFLINE"] = before
+    if found is not None:
+        say(f"{name} starts from {found['source']} (sha256 {found['sha256'][:16]}).")
+    return found
 
 
 def _version(package: str) -> str:

@@ -125,7 +125,8 @@ class ArchitectureSpec:
         options: The options `build` accepts, with their defaults.
         pretrained: `pretrained(**options)` gives the file that the weights are from at the start, downloaded if need
             be; None where they are random. Itself None where they always are.
-        unused: Parameters that a loss never moves, by the beginning of their names, each with the reason.
+        unused: Parameters that a loss never moves, by the beginning of their names, each with the reason; they are
+            neither trained nor counted.
     """
 
     title: str
@@ -232,9 +233,9 @@ class Study:
     Attributes:
         name: The folder of the results; by default the name of the file.
         title: The heading of the page.
-        datasets: Names of bench list datasets, or paths of folders.
-        architectures: Names of bench list architectures, options in brackets.
-        losses: Expressions over bench list losses.
+        datasets: Names of bench list datasets, or paths of folders; `all` stands for every name.
+        architectures: Names of bench list architectures, options in brackets; `all` for every name.
+        losses: Expressions over bench list losses; `all` for every single loss.
         seeds: Fresh seeds 1..N that retrain the tuned rate; 0 shows the tuned run itself (seed 0) only.
         folds: 1 uses the data set's own split (fold 0); K > 1 cross-validates by source (folds 1..K).
         ratios: Shares of the sources that train, validate and test where a data set has no official split.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench import catalog, checkpoint, networks, plan, train, tune
 from bench.data import Pairs
+from bench.errors import DataError
 from bench.execution import Memory, Timer, fitting
 from bench.forward import Forward
 from bench.job import Emit, Event, Job
@@ -122,6 +123,7 @@ class Trainer:
         recipe = replace(recipe, weight_decay=decay, batch=candidate.batch or recipe.batch)
         if seed not in self.initial:
             network = networks.build(cell.architecture, self.classes, seed_of(cell))
+            check_weights(cell, self.ingredients)  # after they were read: now they are those that are named
             self.initial[seed] = train.weights(network)
         path = folder / "checkpoint.safetensors"
         keep = _Keeper(path, key, self.job.checkpoint_s)
@@ -197,6 +199,16 @@ class _Keeper:
         checkpoint.save(self.path, training, self.key)
         self.since = time.perf_counter()
         self.cost = self.since - began
+
+
+def check_weights(cell: Cell, ingredients: dict[str, object]) -> None:
+    """The file that a network starts from is the one that the fingerprint names.
+
+    Raises:
+        DataError: If it is another one by now, or gone.
+    """
+    if catalog.initial(cell.architecture) != ingredients.get("weights"):
+        raise DataError(f"The weights of {cell.architecture} changed while the study ran. Run the study again.")
 
 
 def seed_of(cell: Cell) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench import catalog, comparisons, leaderboard, names
-from bench.comparisons import Missing
+from bench import catalog, leaderboard, names, ranking
 from bench.errors import BenchError
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import PROFILES, Metric, Profile, background_share
+from bench.ranking import Missing
 from bench.specs import Option
 
 MOST = 1000
@@ -105,7 +105,7 @@ def _classes(board: Board) -> list[str]:
 
 def _view(view: View, order: Sequence[Sequence[tuple[str, str | None]]], missing: Missing) -> dict[str, Any]:
     profile = view.profile
-    across = comparisons.mean_ranks(view.boards, profile, missing)
+    across = ranking.mean_ranks(view.boards, profile, missing)
     return {
         "name": profile.name,
         "id": profile.id,
@@ -120,7 +120,7 @@ def _view(view: View, order: Sequence[Sequence[tuple[str, str | None]]], missing
         "boards": [_scores(board, profile, rows) for board, rows in zip(view.boards, order, strict=True)],
         "across": {
             "ranks": [[architecture, loss, _short(mean)] for (architecture, loss), mean in across],
-            "critical": comparisons.critical(len(across), len(view.boards)) if across else None,
+            "critical": ranking.critical(len(across), len(view.boards)) if across else None,
         },
     }  # fmt: skip
 

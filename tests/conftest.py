@@ -15,6 +15,23 @@ hypothesis.settings.register_profile("bench", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("bench")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the contract tests look at a folder of somebody's own: `pytest tests/contract --catalog DIR -k NAME`."""
+    parser.addoption(
+        "--catalog",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder with architectures/ or datasets/ to test, too",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put those folders behind the tests' own catalogue, before any test is collected."""
+    folders = [str(Path(folder).resolve(strict=True)) for folder in config.getoption("--catalog")]
+    os.environ["BENCH_PATH"] = os.pathsep.join([os.environ["BENCH_PATH"], *folders])
+
+
 @pytest.fixture(scope="session")
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder of prepared data for the whole run, so that nothing is prepared twice."""

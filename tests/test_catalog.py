@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import catalog
+from bench import catalog, losses
 from bench.errors import DataError, NameUnknown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +38,9 @@ def test_helpers_that_start_with_an_underscore_are_not_listed():
         (catalog.architecture, "plain_unet[width=abc]", ["width=abc", "must be a whole number", "width=32"]),
         (catalog.dataset, "blood_cell[x=1]", ["option of 'blood_cell[x=1]'", "'x'", "skip_unpaired"]),
         (catalog.architecture, "_smp", ["architecture", "'_smp'"]),
+        (catalog.architecture, "all[width=8]", ["'all'", "a whole axis of a study", "without options"]),
+        (catalog.dataset, "all[size=64]", ["'all'", "a whole axis of a study", "without options"]),
+        (losses.canonical, "2*all", ["'all'", "a whole axis of a study", "weights or other terms"]),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest_one_and_the_list(lookup, name: str, words: list[str]):
@@ -69,6 +72,17 @@ def test_a_helper_of_the_same_name_in_two_folders_is_an_error_too(tmp_path: Path
     monkeypatch.setenv("BENCH_PATH", str(tmp_path))
 
     with pytest.raises(NameUnknown, match=r"Two files define architecture '_blocks'"):
+        catalog.entries("architectures")
+
+
+def test_a_file_named_like_the_whole_axis_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "architectures").mkdir()
+    (tmp_path / "architectures" / "all.py").write_text('"""Everything."""\n')
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+
+    with pytest.raises(
+        NameUnknown, match=r"all.py cannot be used: 'all' stands for all architectures. Rename the file"
+    ):
         catalog.entries("architectures")
 
 
@@ -110,6 +124,30 @@ def test_a_user_catalogue_named_on_the_command_line_is_listed_and_found_by_spawn
 
     assert "Mine\n" == spawned.stdout, spawned.stderr
     assert "My own network." in listed.stdout
+
+
+def test_a_file_without_a_specification_is_named_where_it_lies(tmp_path: Path):
+    path = tmp_path / "architectures" / "without_spec.py"
+    path.parent.mkdir()
+    path.write_text('"""Nothing."""\n')
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "--catalog", str(tmp_path), "run", "matrix", "--architecture", path.stem],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert 2 == result.returncode
+    assert f"{path} defines no SPEC of type ArchitectureSpec" in result.stderr
+
+
+def test_a_catalogue_folder_with_nothing_to_find_is_an_error(tmp_path: Path):
+    (tmp_path / "mine.py").write_text('"""In the wrong place."""\n')
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "--catalog", str(tmp_path), "list", "architectures"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert 2 == result.returncode
+    assert f"{tmp_path} holds neither datasets/ nor architectures/" in result.stderr
 
 
 def test_a_drop_in_file_that_cannot_be_imported_is_named_with_the_reason(tmp_path: Path):

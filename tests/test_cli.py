@@ -162,6 +162,29 @@ def test_dry_run_lists_cells_with_parameters_and_cost_and_writes_nothing(bench, 
     assert not (tmp_path / "results").exists()
 
 
+def test_a_dry_run_goes_on_without_data_and_leaves_their_cells_out_of_the_total(bench, study_file: str, tmp_path: Path):
+    home = str(tmp_path / "home")
+    words = ["run", "matrix", study_file, "--dry-run", "--dataset", f"lisc,{small.SMEAR}", "--data-home", home]
+    code, out, err = bench(*words)
+
+    assert (0, "") == (code, err)
+    assert ["not prepared"] * 2 == [
+        line.split("  ")[-1] for line in map(str.rstrip, out.splitlines()) if "lisc/" in line
+    ]
+    assert "862" in out  # the tiny network with the six classes of lisc
+    assert "4 of 4 cells to run" in out
+    assert "Not in it: 2 cells whose data sets are not prepared" in out
+    assert "bench data prepare lisc --from PATH" in out
+    code, out, err = bench(*words, "--json")
+    told = [json.loads(line) for line in out.splitlines()]
+
+    assert ["study", *["cost"] * 4] == [line["event"] for line in told]
+    assert [None, None] == [line["seconds"] for line in told[1:3]]
+    assert [True] * 2 == [line["seconds"] is not None for line in told[3:]]
+    assert 2 == bench(*words, "--dataset", "./nowhere")[0]
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_failed_cell_makes_exit_code_1_and_the_others_are_kept(bench, study_file: str):
     code, out, err = bench("run", "matrix", study_file, "--workers", "0", "--architecture", "tiny,faulty")
 

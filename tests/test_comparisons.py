@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import comparisons, diagrams, leaderboard, metrics, report, statistics, study
-from bench.comparisons import Missing, across, precision, rank
+from bench import diagrams, leaderboard, metrics, ranking, report, statistics, study
+from bench.comparisons import precision
 from bench.leaderboard import Board
+from bench.ranking import Missing, across, rank
 from bench.store import Store, write_bytes
 from tests import synthetic
 
@@ -181,8 +182,8 @@ def test_a_network_without_a_score_is_left_out_or_gets_the_baselines_and_both_ar
     assert baseline.values["mdice_d_fg"] == imputed.values[1, column]
     assert 1.0 == pytest.approx(sum(common.leads)) == pytest.approx(sum(imputed.leads))
     assert (synthetic.FINE, "dice+ce") == common.methods[0]
-    assert f"Left out: {synthetic.FINE} · ce: no score on two." in comparisons.sentence(common)
-    assert f"stands in for: {synthetic.FINE} · ce on two." in comparisons.sentence(imputed)
+    assert f"Left out: {synthetic.FINE} · ce: no score on two." in ranking.sentence(common)
+    assert f"stands in for: {synthetic.FINE} · ce on two." in ranking.sentence(imputed)
 
 
 def test_a_data_set_without_scores_does_not_empty_the_ranking(folder: Path) -> None:
@@ -246,4 +247,4 @@ def test_missing_scores_are_named_on_the_command_line_as_in_the_engine() -> None
     from bench.cli import Absent
 
     assert [one.value for one in Missing] == [one.value for one in Absent]
-    assert comparisons.Missing("baseline") is Missing.BASELINE
+    assert ranking.Missing("baseline") is Missing.BASELINE

@@ -35,6 +35,12 @@ def test_short_names_keep_only_the_options_that_differ() -> None:
     assert figures.short(["u[a=1,b=1]", "u[a=1,b=2]"]) == {"u[a=1,b=1]": "u[b=1]", "u[a=1,b=2]": "u[b=2]"}
 
 
+def test_paths_in_a_name_are_shown_from_where_they_part():
+    full = ["u[w=/far/away/a/start.pth]", "u[w=/far/away/b/start.pth]", "u[w=/far/away/other.pth]", "u[w=none]"]
+
+    assert ["u[w=a/start.pth]", "u[w=b/start.pth]", "u[w=other.pth]", "u[w=none]"] == list(figures.short(full).values())
+
+
 def test_heatmap_says_why_a_cell_has_no_value(board: Board) -> None:
     info = figures.heatmap(board, PROFILE)
 

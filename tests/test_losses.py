@@ -1,55 +1,25 @@
-"""Loss expressions, and every loss against segmentation_models_pytorch, torch and finite differences."""
+"""Loss expressions: how they are spelled, what is refused, what class weights are, and how a loss is put together."""
 
 from __future__ import annotations
 
+import inspect
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from segmentation_models_pytorch import losses as smp
-from segmentation_models_pytorch.losses._functional import softmax_focal_loss_with_logits
-from torch import Tensor
 from torch.nn import functional
 
-from bench import losses
+from bench import criteria, losses, run
 from bench.errors import NameUnknown
-from bench.specs import IGNORE
+from bench.prepare import open_prepared
+from tests import small
+from tests.criterion import PIXELS, batch
 
-EXPRESSIONS = (
-    "ce",
-    "dice",
-    "jaccard",
-    "focal",
-    "focal[gamma=0.5]",
-    "tversky",
-    "tversky[alpha=0,beta=1]",
-    "0.7*focal+dice",
-)
-CLASSES = 4
-
-
-def batch(seed: int = 0, ignored: float = 0.0, size: tuple[int, int, int] = (3, 5, 6)) -> tuple[Tensor, Tensor]:
-    """Logits float64 and a target in which every class occurs."""
-    generator = torch.Generator().manual_seed(seed)
-    logits = 2 * torch.randn(size[0], CLASSES, *size[1:], generator=generator, dtype=torch.float64)
-    target = torch.randint(CLASSES, size, generator=generator)
-    return logits, target.masked_fill(torch.rand(size, generator=generator) < ignored, IGNORE)
-
-
-def gradient(expression: str, logits: Tensor, target: Tensor) -> Tensor:
-    """The derivative by the logits."""
-    leaf = logits.detach().clone().requires_grad_()
-    losses.build(expression)(leaf, target).backward()
-    assert leaf.grad is not None
-    return leaf.grad
-
-
-def saturated(target: Tensor, scale: float = 1e4) -> Tensor:
-    """Logits that are as sure of the target as logits can be."""
-    truth = functional.one_hot(target.masked_fill(target == IGNORE, 0), CLASSES).movedim(-1, 1).float()
-    return scale * (2 * truth - 1)
+NAMES = (*losses.LOSSES, "focal[gamma=1.5]", "tversky[alpha=0.5]", "ce[weight=median]", "lovasz[per_image=true]")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +32,13 @@ def saturated(target: Tensor, scale: float = 1e4) -> Tensor:
         ("0.7*focal[gamma=3]+0.3*tversky", "0.7*focal[gamma=3]+0.3*tversky"),
         ("focal[gamma=2.0]+tversky[alpha=0.30]", "focal+tversky"),
         ("tversky[ beta = 0.6, alpha=0.4 ]", "tversky[alpha=0.4,beta=0.6]"),
+        ("ce[weight=none,smoothing=0]", "ce"),
+        ("ce[ weight = inverse, smoothing=.10 ]", "ce[smoothing=0.1,weight=inverse]"),
+        ("weighted_ce[weight=inverse]+dice[weight=median]", "weighted_ce+dice[weight=median]"),
+        ("weighted_ce[weight=effective]", "weighted_ce[weight=effective]"),
+        ("topk[percent=10]+focal_tversky[gamma=1]", "topk+focal_tversky[gamma=1]"),
+        ("lovasz[per_image=True]", "lovasz[per_image=true]"),
+        ("lovasz[per_image=false]", "lovasz"),
     ],
 )
 def test_an_expression_has_one_spelling(written: str, spelled: str) -> None:
@@ -71,7 +48,7 @@ def test_an_expression_has_one_spelling(written: str, spelled: str) -> None:
 
 @given(
     st.lists(
-        st.tuples(st.floats(1e-3, 9.9e5), st.sampled_from(["ce", "dice", "focal[gamma=1.5]", "tversky[alpha=0.5]"])),
+        st.tuples(st.floats(1e-3, 9.9e5), st.sampled_from(NAMES)),
         min_size=1,
         max_size=4,
     )
@@ -93,6 +70,7 @@ def test_the_canonical_spelling_reads_back_to_the_same_terms(terms: list[tuple[f
         ("-0.5*dice", "must be positive"),
         ("0*dice", "must be positive"),
         ("nan*dice", "must be positive"),
+        ("1e7*dice", "must be positive, and below a million"),
         ("half*dice", "Cannot read the weight 'half'"),
         ("dice[gamma=2]", "There is no option of the loss 'dice' named 'gamma'"),
         ("focal[gama=2]", "Did you mean gamma"),
@@ -101,7 +79,19 @@ def test_the_canonical_spelling_reads_back_to_the_same_terms(terms: list[tuple[f
         ("focal[gamma=-1]", "at least 0"),
         ("focal[gamma=nan]", "at least 0"),
         ("focal[gamma=inf]", "at least 0"),
+        ("focal[gamma=1e7]", "gamma=10000000.0 .* at most 1e\\+06"),
+        (f"focal[gamma={10**400}]", "at most 1e"),
         ("focal[gamma]", "Cannot read the option"),
+        ("ce[weight=heavy]", "weight=heavy of the loss .* must be one of none, inverse, effective, median"),
+        ("ce[weight=2]", "weight=2 .* must be one of none"),
+        ("ce[weight=true]", "weight=true .* must be one of none"),
+        ("weighted_ce[weight=none]", "must be one of inverse, effective, median"),
+        ("ce[smoothing=1.5]", "a number of at least 0 and at most 1"),
+        ("topk[percent=0]", "at least 0.001 and at most 100"),
+        ("focal_tversky[gamma=0]", "at least 0.1"),
+        ("lovasz[per_image=1]", "per_image=1 .* must be true or false"),
+        ("lovasz[per_image=yes]", "must be true or false"),
+        ("boundary[weight=inverse]", "There is no option of the loss 'boundary'"),
         ("focal[gamma=2", "Cannot read the name"),
         ("focal[gamma=2]]", "Cannot read the name"),
     ],
@@ -113,11 +103,26 @@ def test_what_is_no_loss_is_answered_in_one_line(expression: str, message: str) 
     assert "\n" not in str(caught.value)
 
 
-def test_every_listed_option_is_one_the_loss_accepts() -> None:
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_the_options_that_are_listed_are_those_of_the_function_of_that_name(name: str) -> None:
+    spec, taken = losses.LOSSES[name], dict(inspect.signature(getattr(criteria, name)).parameters)
+    accepted = {key: value.default for key, value in taken.items() if key not in ("logits", "target")}
+    weighs = accepted.pop("weight", "none")
+
+    assert {key: value for key, value in spec.options.items() if key != "weight"} == accepted
+    assert (weighs is None) == ("weight" in spec.options)
+    assert all(words[0] == spec.options[key] for key, words in spec.choices.items())
+
+
+@pytest.mark.parametrize("name", [name for name, spec in losses.LOSSES.items() if len(spec.options)])
+def test_every_option_reaches_the_loss(name: str) -> None:
     logits, target = batch()
-    for name, spec in losses.LOSSES.items():
-        assert math.isfinite(spec.compute(logits, target, **spec.options)), name
-        assert spec.compute(logits, target, **spec.options) == spec.compute(logits, target), name
+    other = {"weight": "median", "per_image": "true", "smoothing": 0.3, "power": 1, "percent": 50}
+    default = losses.build(name, PIXELS)(logits, target)
+    for key in losses.LOSSES[name].options:
+        changed = losses.build(f"{name}[{key}={other.get(key, 0.9)}]", PIXELS)(logits, target)
+
+        assert float(default) != pytest.approx(float(changed), rel=1e-4), key
 
 
 def test_a_sum_weighs_its_terms() -> None:
@@ -127,122 +132,11 @@ def test_a_sum_weighs_its_terms() -> None:
     torch.testing.assert_close(0.25 * terms["ce"] + 3 * terms["dice"], losses.build("0.25*ce+3*dice")(logits, target))
 
 
-@pytest.mark.parametrize("ignored", [0.0, 0.3])
-def test_cross_entropy_is_that_of_torch(ignored: float) -> None:
-    logits, target = batch(ignored=ignored)
-
-    torch.testing.assert_close(
-        functional.cross_entropy(logits, target, ignore_index=IGNORE), losses.cross_entropy(logits, target)
-    )
-
-
-@pytest.mark.parametrize("ignored", [0.0, 0.3])
-def test_overlap_losses_are_those_of_smp_when_every_class_occurs(ignored: float) -> None:
-    logits, target = batch(ignored=ignored)
-    ours = [losses.dice(logits, target), losses.jaccard(logits, target), losses.tversky(logits, target, 0.2, 0.9)]
-    theirs = [
-        smp.DiceLoss("multiclass", ignore_index=IGNORE),
-        smp.JaccardLoss("multiclass"),
-        smp.TverskyLoss("multiclass", alpha=0.2, beta=0.9, ignore_index=IGNORE),
-    ]
-    for mine, other in zip(ours, theirs, strict=True):
-        if ignored and isinstance(other, smp.JaccardLoss):
-            continue  # it cannot leave pixels out
-        torch.testing.assert_close(other(logits, target), mine)
-
-
-def test_a_class_that_does_not_occur_is_left_out_where_smp_counts_it_as_solved() -> None:
-    logits, target = batch()
-    target = target.clamp(max=CLASSES - 2)
-
-    torch.testing.assert_close(
-        smp.DiceLoss("multiclass")(logits, target) * CLASSES / (CLASSES - 1), losses.dice(logits, target)
-    )
-
-
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
-def test_focal_is_the_softmax_form_of_smp(gamma: float) -> None:
-    # smp.FocalLoss itself takes each class against the rest with a sigmoid: another function of the same logits.
-    logits, target = batch()
-
-    torch.testing.assert_close(
-        softmax_focal_loss_with_logits(logits, target, gamma), losses.focal(logits, target, gamma)
-    )
-    assert smp.FocalLoss("multiclass", gamma=gamma)(logits, target) != pytest.approx(
-        losses.focal(logits, target, gamma)
-    )
-
-
-def test_focal_without_gamma_is_cross_entropy() -> None:
-    logits, target = batch(ignored=0.3)
-
-    torch.testing.assert_close(losses.cross_entropy(logits, target), losses.focal(logits, target, gamma=0))
-
-
-def test_tversky_weighs_false_positives_by_alpha() -> None:
-    target = torch.tensor([[[0, 0, 1, 1]]])
-    too_much = saturated(torch.tensor([[[0, 1, 1, 1]]]))[:, :2]
-    found = 1 - (1 / (1 + 0.9) + 2 / (2 + 0.2)) / 2  # background misses one pixel, the cell has one too many
-
-    assert found == pytest.approx(float(losses.tversky(too_much, target, alpha=0.2, beta=0.9)))
-
-
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_ignored_pixels_change_neither_value_nor_gradient(expression: str) -> None:
-    logits, target = batch(ignored=0.4)
-    valid = target != IGNORE
-    other = torch.where(valid[:, None], logits, torch.full_like(logits, 77.0).index_fill(1, torch.tensor([0]), -50.0))
-    alone = (logits.movedim(1, -1)[valid].T[None, :, None], target[valid][None, None])
-    loss = losses.build(expression)
-
-    assert 0.0 == float(gradient(expression, logits, target).abs().movedim(1, -1)[~valid].max())
-    torch.testing.assert_close(loss(logits, target), loss(other, target))
-    torch.testing.assert_close(loss(*alone), loss(logits, target))
-
-
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_a_batch_of_ignored_pixels_costs_nothing_and_moves_nothing(expression: str) -> None:
-    logits, target = batch()
-    nothing = torch.full_like(target, IGNORE)
-
-    assert 0.0 == float(losses.build(expression)(logits, nothing))
-    assert 0.0 == float(gradient(expression, logits, nothing).abs().max())
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["sure and right", "sure and wrong"])
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_saturated_logits_give_finite_values_and_gradients(expression: str, sign: float) -> None:
-    _, target = batch(ignored=0.2)
-    logits = sign * saturated(target)
-
-    assert math.isfinite(losses.build(expression)(logits, target))
-    assert bool(gradient(expression, logits, target).isfinite().all())
-
-
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_a_perfect_prediction_is_the_minimum(expression: str) -> None:
-    loss = losses.build(expression)
-    for seed in range(5):
-        logits, target = batch(seed, ignored=0.2)
-        best = float(loss(saturated(target), target))
-
-        assert best == pytest.approx(0.0, abs=1e-6)
-        assert best < float(loss(logits, target))
-
-
-@pytest.mark.parametrize("name", losses.LOSSES)
-def test_gradients_are_those_of_finite_differences(name: str) -> None:
-    logits, target = batch(ignored=0.2, size=(2, 2, 3))
-
-    assert torch.autograd.gradcheck(lambda x: losses.LOSSES[name].compute(x, target), logits.requires_grad_())
-
-
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_the_order_of_a_batch_does_not_matter(expression: str) -> None:
-    logits, target = batch(ignored=0.2)
-    loss, order = losses.build(expression), torch.tensor([2, 0, 1])
-
-    torch.testing.assert_close(loss(logits, target), loss(logits[order], target[order]))
+def test_a_term_with_class_weights_needs_the_pixels_and_another_does_not() -> None:
+    losses.build("ce+dice[weight=none]")
+    for expression in ("weighted_ce", "dice+ce[weight=effective]"):
+        with pytest.raises(ValueError, match="needs the pixels of each class"):
+            losses.build(expression)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
@@ -252,3 +146,106 @@ def test_a_loss_is_computed_in_single_precision(kind: torch.dtype) -> None:
 
     assert torch.float32 == value.dtype
     torch.testing.assert_close(losses.build("dice+ce")(logits.to(kind).float(), target), value)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_autocast_changes_no_loss(name: str) -> None:
+    logits, target = batch()
+    loss = losses.build(name, PIXELS)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = loss(logits.bfloat16(), target)
+
+    assert torch.float32 == cast.dtype
+    assert torch.equal(loss(logits.bfloat16().float(), target), cast)
+
+
+def test_autocast_is_off_inside_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        criteria, "ce", lambda logits, target, smoothing: seen.append(torch.is_autocast_enabled("cpu")) or 0
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        losses.build("ce")(*batch())
+
+    assert [False] == seen
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_one_channel_is_the_foreground_against_a_background_of_zero(name: str) -> None:
+    logits, target = batch()
+    logits, target = logits[:, :1], target.clamp(max=1)
+    loss = losses.build(name, PIXELS[:, :2])
+
+    torch.testing.assert_close(loss(torch.cat([torch.zeros_like(logits), logits], 1), target), loss(logits, target))
+
+
+def test_cross_entropy_of_one_channel_is_binary_cross_entropy() -> None:
+    logits, target = batch()
+    logits, target = logits[:, :1], target.clamp(max=1)
+
+    torch.testing.assert_close(
+        functional.binary_cross_entropy_with_logits(logits[:, 0], target.double()).float(),
+        losses.build("ce")(logits, target),
+    )
+
+
+def test_inverse_weights_are_those_of_the_smear_seed() -> None:
+    shares = np.array([65.62, 1.74, 0.92, 1.70])  # of the pixels [%], the first classes of the seed
+    rest = 100 - shares.sum()
+    found = losses.class_weights("inverse", np.array([[*(shares * 100), rest * 100]]).round().astype(np.int64))
+
+    assert [1.524, 57.5, 108.7, 58.8] == pytest.approx(found[:4].tolist(), rel=2e-3)
+
+
+def test_median_weights_look_at_the_images_in_which_a_class_occurs() -> None:
+    pixels = np.array([[60, 40, 0], [90, 0, 10], [100, 0, 0]])
+    frequency = [250 / 300, 40 / 100, 10 / 100]
+
+    assert [0.4 / one for one in frequency] == pytest.approx(losses.class_weights("median", pixels).tolist())
+
+
+def test_effective_weights_follow_rarity_up_to_a_million_pixels_and_no_further() -> None:
+    rare = losses.class_weights("effective", np.array([[1000, 100]]))
+    plenty = losses.class_weights("effective", np.array([[10**9, 10**8]]))
+    between = losses.class_weights("effective", np.array([[10**6, 10**5]]))
+    numbers = [sum(losses.BETA**power for power in range(1000)), sum(losses.BETA**power for power in range(100))]
+
+    assert 10.0 == pytest.approx(rare[1] / rare[0], rel=1e-3)
+    assert numbers[0] / numbers[1] == pytest.approx(rare[1] / rare[0])
+    assert 1.0 == pytest.approx(plenty[1] / plenty[0])
+    assert (1 - math.exp(-1)) / (1 - math.exp(-0.1)) == pytest.approx(between[1] / between[0], rel=1e-3)
+    assert 1.0 == pytest.approx(between.mean())
+
+
+@pytest.mark.parametrize("scheme", losses.WEIGHTS[1:])
+def test_a_class_that_never_occurs_weighs_nothing(scheme: str) -> None:
+    pixels = np.array([[60, 0, 40], [90, 0, 10]])
+    found = losses.class_weights(scheme, pixels)
+
+    assert 0.0 == found[1]
+    assert 0 < found[0] < found[2] < math.inf
+    np.testing.assert_allclose(losses.class_weights(scheme, pixels[:, [0, 2]]), found[[0, 2]])
+    assert [0.0] * 3 == losses.class_weights(scheme, 0 * pixels).tolist()
+
+
+def test_a_cell_weighs_classes_by_the_pixels_of_its_training_images_alone(
+    tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, build = list[np.ndarray](), losses.build
+    monkeypatch.setattr(losses, "build", lambda name, pixels: given.append(pixels) or build(name, pixels))
+    wanted = small.study(losses=("weighted_ce+ce[weight=median]",), baselines=())
+    small.execute(wanted, small.place(tmp_path, data_home))
+    (record,) = small.stored(wanted, small.place(tmp_path, data_home)).values()
+    prepared = open_prepared(small.SMEAR, data_home)
+    masks = [prepared.native(prepared.index.entries[at])[1] for at in prepared.split(0, 1)["train"]]
+
+    assert "ok" == record.status
+    assert [[np.count_nonzero(mask == label) for label in range(10)] for mask in masks] == given[0].tolist()
+
+
+def test_what_a_study_with_class_weights_costs_is_told(tmp_path: Path, data_home: Path) -> None:
+    wanted, where = small.study(losses=("ce[weight=inverse]",), baselines=()), small.place(tmp_path, data_home)
+    run.survey(wanted, where)  # prepares what is generated
+    (cost,) = run.costs(run.job(wanted, where, "cpu", 1))
+
+    assert ("", True) == (cost.error, cost.seconds > 0)

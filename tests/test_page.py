@@ -121,11 +121,11 @@ def test_another_definition_shows_the_numbers_and_ranks_that_python_computes(
 
 
 def test_the_ranking_over_data_sets_follows_the_definition(opened: Opened, folder: Path):
-    from bench import comparisons
+    from bench import ranking
 
     for profile in ("default", "smp_micro"):
         opened.page.locator("[data-control=view]").select_option(profile)
-        expected = comparisons.mean_ranks(boards(folder, profile), metrics.profile(profile), comparisons.Missing.COMMON)
+        expected = ranking.mean_ranks(boards(folder, profile), metrics.profile(profile), ranking.Missing.COMMON)
         shown = opened.page.evaluate(
             "[...document.querySelectorAll('table.overall tbody tr')].map(row => [row.dataset.name, row.dataset.of, row.cells[0].dataset.sort])"
         )

@@ -20,7 +20,7 @@ import pytest
 from bench import leaderboard, metrics, quantities, report, sections, study
 from bench.errors import NameUnknown, StoreError, StudyError
 from bench.leaderboard import Board
-from bench.store import Store
+from bench.store import Store, write_bytes
 from tests import synthetic
 
 PROFILE = metrics.profile("default")
@@ -142,6 +142,30 @@ def test_the_first_sentence_says_so_when_no_network_beats_a_baseline(tmp_path: P
 
     assert "no network beats the baseline otsu (mDice 0.99" in sentence
     assert "the best network is unet[encoder=resnet18] · ce (0.9" in sentence
+
+
+def test_the_leader_that_differences_are_from_may_be_a_baseline(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path)
+    synthetic.scored(Store(folder), synthetic.cell("otsu", None), skill=0.99)
+
+    report.write(folder)
+
+    before, _, _ = (folder / "index.html").read_text().partition(">leads<")
+
+    assert "otsu" in before.rsplit('<th scope="row">', 1)[1]
+
+
+def test_a_page_can_be_written_when_baselines_alone_have_scores(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path)
+    store, wanted = Store(folder), replace(synthetic.STUDY, baselines=("otsu", "majority_class"))
+    write_bytes(folder / "study.toml", study.dump(wanted).encode())
+    for name, loss in ((synthetic.FINE, "dice+ce"), (synthetic.FINE, "ce"), (synthetic.WEAK, "ce")):
+        synthetic.failed(store, synthetic.cell(name, loss))
+    synthetic.scored(store, synthetic.cell("majority_class", None), skill=0.2)
+
+    report.write(folder)
+
+    assert 1 == (folder / "index.html").read_text().count(">leads<")
 
 
 def test_the_first_sentence_says_so_when_nothing_is_scored(tmp_path: Path) -> None:

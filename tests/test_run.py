@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import run
+from bench import catalog, losses, run
 from bench import study as studies
 from bench.errors import DataError, StudyError
 from bench.records import Execution, Record, Status
@@ -196,6 +196,39 @@ def test_a_folder_gives_the_same_result_however_its_path_is_spelled(tmp_path: Pa
 
     assert 1 == len(counts)
     assert ("cells",) == run.resolve(small.study(datasets=("./cells", "cells/"))).datasets
+
+
+def test_all_stands_for_every_entry_of_an_axis_and_others_may_stand_beside_it(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "all").mkdir()
+    wanted = run.resolve(
+        small.study(
+            datasets=(small.SMEAR, "all", "./all"),
+            architectures=("all", "tiny[width=3]"),
+            losses=("dice+ce", "all", "ce"),
+        )
+    )
+
+    assert (
+        small.SMEAR,
+        *(name for name in catalog.entries("datasets") if name != "folder"),
+        "./all",
+    ) == wanted.datasets
+    assert (*catalog.entries("architectures"), "tiny[width=3]") == wanted.architectures
+    assert ("dice+ce", *losses.LOSSES) == wanted.losses
+    assert {"smear", "lisc"} <= set(wanted.datasets)
+    assert run.resolve(wanted) == wanted  # as it is read again from the results folder
+
+
+def test_a_rate_that_is_fixed_is_trained_at_exactly_and_is_at_no_edge(tmp_path: Path, data_home: Path):
+    rate = 7e-5
+    wanted = small.study(tuning=Tuning(lr_range=(rate, rate), trials=1), seeds=1)
+    where = small.place(tmp_path, data_home)
+    small.execute(studies.check(wanted, where="here"), where)
+    records = [record for record in small.stored(wanted, where).values() if record.cell.loss]
+
+    assert [(rate, False)] * 2 == [(record.lr, record.edge) for record in records]
+    assert [rate] == [trial.lr for trial in records[0].trials]
 
 
 def test_a_split_without_foreground_is_refused_before_anything_runs(tmp_path: Path, data_home: Path):

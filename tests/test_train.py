@@ -248,6 +248,17 @@ def test_step_lowers_the_rate_every_so_many_epochs_as_torch_does(monkeypatch):
     assert expected == pytest.approx(recorded_rates(recipe, 6, monkeypatch))
 
 
+@pytest.mark.parametrize("schedule", ["step", "plateau"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_rate_is_lowered_no_more_often_than_decay_times(schedule, times: int, monkeypatch):
+    recipe = Recipe(size=(32, 32), batch=2, schedule=schedule, decay=0.1, decay_epochs=2, decay_times=times, warmup=0.0)
+    rates = recorded_rates(recipe, 9, monkeypatch, [0.9] + 8 * [0.1])
+    wait = 2 if schedule == "step" else 3  # the first epoch is the best one
+    fallen = [0.1 * 0.1 ** min(max(epoch - wait + 2, 0) // 2, times) for epoch in range(9)]
+
+    assert fallen == pytest.approx(rates)
+
+
 def test_plateau_lowers_the_rate_where_the_score_no_longer_rises_as_torch_does(monkeypatch):
     recipe = Recipe(size=(32, 32), batch=2, schedule="plateau", decay=0.5, decay_epochs=2, warmup=0.0)
     scores = [0.1, 0.3, 0.2, 0.2, 0.2, 0.4, 0.1, 0.1, 0.1, 0.1]

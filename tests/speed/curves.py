@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-from bench import losses, train
+from bench import losses, networks, train
 from bench.catalog import architecture
 from bench.data import Resident, resident
 from bench.forward import Forward
 from bench.prepare import prepare
 from bench.records import Execution
 from bench.specs import Budget, Cell, Recipe
-from bench.trainer import build, seed_of
+from bench.trainer import seed_of
 
 CURVES = Path(__file__).with_name("curves.json")
 BUDGET = Budget(epochs=12)
@@ -123,7 +123,9 @@ def _train(cell: Cell, lr: float, pairs: Resident, val: Resident, classes: int) 
     spec, _ = architecture(cell.architecture)
     fitted = train.fit(
         Forward(
-            build(cell, classes), spec.divisor, Execution(precision="fp32", micro_batch=recipe(cell.dataset).batch)
+            networks.build(cell.architecture, classes, seed_of(cell)),
+            spec.divisor,
+            Execution(precision="fp32", micro_batch=recipe(cell.dataset).batch),
         ),
         losses.build(cell.loss or ""),
         pairs,

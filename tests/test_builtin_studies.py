@@ -1,0 +1,94 @@
+"""The studies that come with the program: every name in them exists, and those of the seeds have the seeds' values."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import catalog, names, networks, run, study
+from bench.specs import Study
+
+# Read off what the five projects published; epochs times the copies that one held there.
+# Rate, batch, size, clipping of each element of the gradient, patience, epochs.
+VALUES = {
+    "seed0-blood-cell": (1e-4, 4, 512, 0.5, 6 * 10, 6 * 100),
+    "seed1-blood-cell": (1e-4, 4, 256, 0.0, 10, 100),
+    "seed2-lisc": (7e-5, 2, 512, 0.4, 18 * 10, 18 * 100),
+    "seed3-smear": (1e-3, 50, 224, 0.0, None, 35),
+    "seed4-cnseg": (7e-5, 2, 512, 0.5, 20 * 10, 20 * 100),
+}
+# Schedule, what it multiplies the rate with, after how many epochs, and how often.
+SCHEDULES = {
+    "seed0-blood-cell": ("constant",),
+    "seed1-blood-cell": ("constant",),
+    "seed2-lisc": ("plateau", 0.5, 18 * 10, None),
+    "seed3-smear": ("step", 0.1, 5, 1),
+    "seed4-cnseg": ("plateau", 0.3, 20 * 4, None),
+}
+AXES = {
+    "seed0-blood-cell": ("blood_cell", "bce_iou", "seed0", (0.64, 0.16, 0.2)),
+    "seed1-blood-cell": ("blood_cell", "ce", "seed1", (0.78, 0.12, 0.1)),
+    "seed2-lisc": ("lisc", "ce", "seed2", (0.7, 0.2, 0.1)),
+    "seed3-smear": ("smear[test=656,train=6535,val=656]", "weighted_ce", "none", None),
+    "seed4-cnseg": ("cnseg[subset=difficult]", "bce_dice", "seed4", (0.8, 0.15, 0.05)),
+}
+
+
+@pytest.mark.parametrize("name", study.builtin())
+def test_every_name_in_a_builtin_study_exists(name: str) -> None:
+    resolved = run.resolve(study.load(name))
+
+    assert "all" not in {*resolved.datasets, *resolved.architectures, *resolved.losses}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_network_of_a_seed_can_be_built(name: str) -> None:
+    assert {} == networks.check(study.load(name).architectures)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_seed_is_trained_as_it_was_published(name: str) -> None:
+    told = study.load(name)
+    recipe, (dataset, loss, augment, ratios) = told.recipe, AXES[name]
+    rate, batch, size, clip, patience, epochs = VALUES[name]
+    schedule = (recipe.schedule, recipe.decay, recipe.decay_epochs, recipe.decay_times)
+
+    assert ((rate, rate), 1) == (told.tuning.lr_range, told.tuning.trials)
+    assert (batch, (size, size), clip, patience) == (recipe.batch, recipe.size, recipe.clip, recipe.patience)
+    assert (epochs, SCHEDULES[name]) == (told.budget.epochs, schedule[: len(SCHEDULES[name])])
+    assert ("adam", 0.0, 0.0) == (recipe.optimiser, recipe.weight_decay, recipe.warmup)
+    assert recipe.clip == 0 or recipe.clip_by == "value"
+    assert ((dataset,), (loss,), augment) == (told.datasets, told.losses, recipe.augment)
+    assert ratios in (None, told.ratios)
+
+
+# Photographs, copies of each, and steps of an epoch as they were published.
+STEPS = {"seed0-blood-cell": (1208, 6, 4638 / 4), "seed2-lisc": (242, 18, 3047 / 2), "seed4-cnseg": (95, 20, 1520 / 2)}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_seed_makes_as_many_steps_as_it_made(name: str) -> None:
+    told, (photographs, copies, steps) = study.load(name), STEPS[name]
+
+    assert 100 * copies == told.budget.epochs
+    assert steps == pytest.approx(copies * told.ratios[0] * photographs / told.recipe.batch, rel=0.01)
+
+
+def test_every_network_of_seed_1_sees_colour_and_grey() -> None:
+    stems = [names.parse(name) for name in study.load("seed1-blood-cell").architectures]
+    colour = {names.show(stem, options) for stem, options in stems if "channels" not in options}
+    grey = {
+        names.show(stem, {key: value for key, value in options.items() if key != "channels"})
+        for stem, options in stems
+        if options.get("channels") == 1
+    }
+
+    assert colour == grey
+    assert {"plain_unet", "ternausnet11", "ternausnet16"} == {stem for stem, _ in stems}
+
+
+def test_the_study_of_everything_is_every_data_set_network_and_loss() -> None:
+    told: Study = run.resolve(study.load("all"))
+
+    assert {*catalog.entries("datasets")} - {"folder"} == {*told.datasets}
+    assert {*catalog.entries("architectures")} == {*told.architectures}
+    assert "dice+ce" == told.losses[-1]
