@@ -125,7 +125,7 @@ def _ranked(profile: Profile, candidates: Mapping[str, Sequence[Counts]]) -> dic
     metric = profile.metrics[profile.primary]
     if metric.measure is not None:
         return {}
-    values = {name: np.mean([float(metric.compute(run)) for run in runs]) for name, runs in candidates.items()}
+    values = {name: np.mean(metric.compute(np.stack(runs))) for name, runs in candidates.items()}
     return {name: float(value) for name, value in values.items() if not np.isnan(value)}
 
 

@@ -26,6 +26,10 @@ PANELS = 24
 """Up to so many pairs of architecture and loss get a panel each; beyond it, the losses share one per architecture."""
 
 
+MOST = 48
+"""Networks of a data set whose curves and rates are drawn, the leading ones: more can be read by nobody."""
+
+
 class Heatmap(NamedTuple):
     """Architectures by losses: the primary metric, and what is written where it is missing."""
 
@@ -136,7 +140,7 @@ def curves(board: Board) -> list[Curve]:
             values=tuple(epoch.value for epoch in row.record.history),
             best_epoch=row.record.best_epoch,
         )
-        for row in _trained(board)
+        for row in _drawn(board)
         if row.record and row.record.history and row.cell.loss is not None
     ]
 
@@ -145,7 +149,7 @@ def sweeps(board: Board) -> list[Sweep]:
     """Every trial of every tuning of a data set, once, although each seed's record repeats it."""
     brief = short(standing.architecture for standing in board.standings)
     found: dict[tuple[str, str, int], Sweep] = {}
-    for row in sorted(_trained(board), key=lambda row: row.cell.seed):
+    for row in sorted(_drawn(board), key=lambda row: row.cell.seed):
         cell, record = row.cell, row.record
         key = (brief[row.architecture], cell.loss or "", cell.fold)
         if record and record.trials and key not in found:
@@ -339,8 +343,12 @@ def _parsed(name: str) -> tuple[str, dict[str, Option]]:
         return name, {}
 
 
-def _trained(board: Board) -> list[Row]:
-    return [row for standing in board.standings for row in standing.rows if row.cell.loss is not None]
+def _drawn(board: Board) -> list[Row]:
+    """The rows of the leading networks that are drawn, best first; of many runs the tuned ones alone."""
+    leading = [one for one in board.standings if one.loss is not None][:MOST]
+    rows = [row for one in leading for row in one.rows]
+    tuned = [row for row in rows if row.cell.seed == 0]
+    return tuned if len(rows) > 4 * MOST and tuned else rows
 
 
 def _draw_curve(above: Axes, below: Axes, curve: Curve, look: dict[str, Any]) -> None:

@@ -26,6 +26,8 @@ CLASSES = {
 }
 """The scores per class that `metrics.scores` adds under `default`, all classes at once: counts to (..., C)."""
 Measures = Mapping[str, Values]
+MANY = 1000
+"""Cells up to which everything is computed; beyond it no intervals of single classes, and one metric profile alone."""
 DISPUTED = "not_reproducible"
 """The status of a cell that two folders scored under one fingerprint, with other counts."""
 SCORED = (Status.OK, Status.DIVERGED, DISPUTED)
@@ -65,6 +67,7 @@ class Row:
     edition: str = ""
     differs: str = ""
     confirmed: tuple[str, ...] = ()
+    _sure: dict[str, Interval | None] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -78,8 +81,10 @@ class Row:
 
     @property
     def intervals(self) -> dict[str, Interval | None]:
-        """For every value."""
-        return {name: statistics.sure(_sample([self], name)) for name in self.values}
+        """For every value; computed once."""
+        if len(self._sure) < len(self.values):
+            self._sure.update({name: statistics.sure(_sample([self], name)) for name in self.values})
+        return self._sure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +161,11 @@ def stored(study: Study, store: Store, profiles: Sequence[Profile]) -> list[Row]
 
 
 def score(table: Sequence[Row], profile: Profile) -> list[Row]:
-    """Stored rows with their numbers under a profile, and the noise of each."""
-    return [row if row.counts is None else _scored(row, profile, list(profile.metrics)) for row in table]
+    """Stored rows with their numbers under a profile, and the noise of each: of single classes up to MANY cells."""
+    classes = profile is metrics.DEFAULT and len(table) <= MANY
+    return [
+        row if row.counts is None else _scored(row, profile, list(profile.metrics), classes=classes) for row in table
+    ]
 
 
 def score_all(table: Sequence[Row], profiles: Sequence[Profile]) -> list[list[Row]]:
@@ -217,15 +225,13 @@ def _row(cell: Cell, study: Study, store: Store, *, measured: bool) -> Row:
     )
 
 
-def _scored(row: Row, profile: Profile, sure: Sequence[str]) -> Row:
-    """A row with its numbers, and the noise of some of them; of the single classes too where that is of all."""
+def _scored(row: Row, profile: Profile, sure: Sequence[str], *, classes: bool) -> Row:
+    """A row with its numbers, and the noise of some of them, of the single classes too where that is asked for."""
     assert row.counts is not None
-    classes = _classes([row])
-    whole = {name: profile.metrics[name] for name in sure}
-    drawn = _drawn(row.counts, row.measures, whole)
-    if profile is metrics.DEFAULT and len(whole) == len(profile.metrics):
+    drawn = _drawn(row.counts, row.measures, {name: profile.metrics[name] for name in sure})
+    if classes:
         for prefix, values in zip(CLASSES, statistics.draw(list(CLASSES.values()), row.counts), strict=True):
-            drawn |= {f"{prefix}/{name}": values[:, at] for at, name in enumerate(classes)}
+            drawn |= {f"{prefix}/{name}": values[:, at] for at, name in enumerate(_classes([row]))}
     return _numbered(row, profile, drawn)
 
 
@@ -383,7 +389,8 @@ def _joined(folds: Sequence[Row], profile: Profile) -> Row:
         if all(name in row.measures for row in folds)
     }
     joined = replace(folds[0], ids=tuple(name for row in folds for name in row.ids), counts=counts, measures=measures)
-    return _scored(joined, profile, [name for name in profile.metrics if name in folds[0].drawn])
+    classes = any("/" in name for name in folds[0].drawn)
+    return _scored(joined, profile, [name for name in profile.metrics if name in folds[0].drawn], classes=classes)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -193,6 +193,7 @@ def _context(content: Content) -> dict[str, Any]:
         "cautions": overview.cautions(parts, table, tally(table)),
         "top": overview.SHOWN,
         "few": ranking.FEW,
+        "most_drawn": f"Drawn are the {figures.MOST} leading networks of a data set at most.",
         "kinds": pictures.KINDS,
         "folder": album.FOLDER,
         "ranks": "" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),

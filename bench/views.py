@@ -12,8 +12,6 @@ from bench.metrics import PROFILES, Metric, Profile, background_share
 from bench.ranking import Missing
 from bench.specs import Option
 
-MOST = 1000
-"""Cells up to which every profile is computed; beyond it only the one that was asked for."""
 CLASSES = {"dice": "dice_d", "iou": "iou_d"}
 """Views of the single classes: the name of each, and how its numbers begin."""
 
@@ -33,7 +31,9 @@ def views(table: Sequence[Row], chosen: View) -> Iterator[View]:
         chosen: What the page is made for.
     """
     yield chosen
-    others = [one for one in PROFILES.values() if one.name != chosen.profile.name] if len(table) <= MOST else []
+    others = (
+        [one for one in PROFILES.values() if one.name != chosen.profile.name] if len(table) <= leaderboard.MANY else []
+    )
     for profile, rows in zip(others, leaderboard.score_all(table, others), strict=True):
         if any(row.values.get(profile.primary) is not None for row in rows):
             yield View(profile, leaderboard.boards(rows, profile))
