@@ -81,6 +81,16 @@ class Memory:
         text = json.dumps(self.circumstances, sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
 
+    @property
+    def lock(self) -> filelock.BaseFileLock:
+        """Held by whoever measures or writes; the same object for the same file, so that its holder may write."""
+        return filelock.FileLock(self.path.with_suffix(".lock"), is_singleton=True)
+
+    def sweep(self) -> None:
+        """Remove what a kill left of a file that was being written; for whoever holds the lock."""
+        for part in self.folder.glob(f".{self.path.name}.*.part"):
+            part.unlink(missing_ok=True)
+
     def recall(self) -> Execution | None:
         """What was found under the same circumstances; None when nothing was, or the file is not one of ours."""
         try:
@@ -91,7 +101,9 @@ class Memory:
     def remember(self, execution: Execution) -> None:
         """Keep it, together with the circumstances, for whoever reads the file."""
         content = {"circumstances": self.circumstances, "execution": asdict(execution)}
-        write_bytes(self.path, json.dumps(content, indent=1).encode())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.lock:
+            write_bytes(self.path, json.dumps(content, indent=1).encode())
 
 
 def choose(timer: Timer, memory: Memory, steps: int, seconds: float = math.inf) -> Execution:
@@ -108,7 +120,8 @@ def choose(timer: Timer, memory: Memory, steps: int, seconds: float = math.inf) 
     recipe, device = timer.recipe, timer.device
     pays = not recipe.deterministic and _pays(steps, timer)
     memory.folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(memory.path.with_suffix(".lock")):
+    with memory.lock:
+        memory.sweep()
         found = memory.recall()
         if found is None or (pays and not found.speeds and not found.refused):
             found = _measured(timer, memory, steps, seconds) if pays else rule(recipe, device)

@@ -145,6 +145,16 @@ def test_what_was_found_is_remembered_and_not_measured_again(tmp_path: Path, mon
     assert {"architecture": "a"} == json.loads(memory(tmp_path).path.read_text())["circumstances"]
 
 
+def test_what_a_kill_left_of_the_file_is_removed_and_that_of_others_stays(tmp_path: Path):
+    mine = memory(tmp_path)
+    left, other = (tmp_path / f".{name}.4711-0a1b2c3d.part" for name in (mine.path.name, "another.json"))
+    for path in (left, other):
+        path.write_text("{")
+    execution.choose(timer(), mine, steps=0)
+
+    assert [other] == list(tmp_path.glob("*.part"))
+
+
 def test_other_circumstances_are_another_file(tmp_path: Path):
     one, other = (Memory(folder=tmp_path, circumstances={"threads": count}) for count in (1, 2))
 
