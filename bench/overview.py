@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bench import figures, names, views
+from bench import figures, names, quantities, views
 from bench.leaderboard import DISPUTED, Board, Row
 from bench.metrics import Profile
 from bench.quantities import word
@@ -59,18 +60,18 @@ def compared(study: Study, boards: Sequence[Board]) -> str:
     datasets = {board.catalogued for board in boards}
     fewest = min((max(row.cell.seed for row in one.rows) for one in networks), default=study.seeds)
     tests = sum(max((len(row.ids) for one in board.standings for row in one.rows), default=0) for board in boards)
-    runs = (
-        f"{'up to ' * (fewest < study.seeds)}{study.seeds} seeds"
-        if study.seeds > 1
-        else "one seed"
-        if study.seeds
-        else "the tuned run"
-    )
+    runs = f"{'up to ' * (fewest < study.seeds)}{_count(study.seeds, 'seed')}" if study.seeds else "one tuned run"
     folds = "" if study.folds == 1 else f" in {study.folds} folds"
+    trials, epochs = _count(study.tuning.trials, "trial"), _count(study.budget.epochs, "epoch")
+    low, high = study.tuning.lr_range
+    rate = (
+        f"every rate tuned by {trials} of up to {epochs}"
+        if study.tuning.trials > 1
+        else f"rate {quantities.rate(math.sqrt(low * high))}, not tuned, up to {epochs}"
+    )
     said = (
         f"{_count(len(architectures), 'architecture')} with {_count(len(losses), 'loss')} on "
-        f"{_count(len(datasets), 'data set')}, {runs} each{folds}, on {tests:,} test images; every rate tuned by "
-        f"{_count(study.tuning.trials, 'trial')} of up to {_count(study.budget.epochs, 'epoch')}."
+        f"{_count(len(datasets), 'data set')}, {runs} each{folds}, on {tests:,} test images; {rate}."
     )
     return said[0].upper() + said[1:]
 

@@ -9,6 +9,7 @@ from bench import catalog, leaderboard, names, ranking
 from bench.errors import BenchError
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import PROFILES, Metric, Profile, background_share
+from bench.profiles import SHARE
 from bench.ranking import Missing
 from bench.specs import Option
 
@@ -114,7 +115,7 @@ def _view(view: View, order: Sequence[Sequence[tuple[str, str | None]]], missing
         "primary": profile.primary,
         "metrics": [
             {"name": name, "title": small_print(metric)[0], "small": small_print(metric)[1],
-             "definition": metric.definition, "better": metric.better, "share": metric.better == "higher"}
+             "definition": metric.definition, "better": None if metric is SHARE else metric.better, "share": metric.better == "higher"}
             for name, metric in profile.metrics.items()
         ],
         "boards": [_scores(board, profile, rows) for board, rows in zip(view.boards, order, strict=True)],
