@@ -113,17 +113,26 @@ def _view(view: View, order: Sequence[Sequence[tuple[str, str | None]]], missing
         "title": profile.title,
         "users": profile.users,
         "primary": profile.primary,
-        "metrics": [
-            {"name": name, "title": small_print(metric)[0], "small": small_print(metric)[1],
-             "definition": metric.definition, "better": None if metric is SHARE else metric.better, "share": metric.better == "higher"}
-            for name, metric in profile.metrics.items()
-        ],
+        "metrics": [_metric(name, metric) for name, metric in profile.metrics.items()],
         "boards": [_scores(board, profile, rows) for board, rows in zip(view.boards, order, strict=True)],
         "across": {
             "ranks": [[architecture, loss, _short(mean)] for (architecture, loss), mean in across],
             "critical": ranking.critical(len(across), len(view.boards)) if across else None,
         },
-    }  # fmt: skip
+    }
+
+
+def _metric(name: str, metric: Metric) -> dict[str, Any]:
+    """What a column says; `share` is whether its numbers lie in [0, 1]."""
+    title, small = small_print(metric)
+    return {
+        "name": name,
+        "title": title,
+        "small": small,
+        "definition": metric.definition,
+        "better": None if metric is SHARE else metric.better,
+        "share": metric.better == "higher",
+    }
 
 
 def _scores(board: Board, profile: Profile, rows: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
