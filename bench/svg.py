@@ -9,7 +9,7 @@ import functools
 import io
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 from xml.etree import ElementTree as ET
 
@@ -22,6 +22,10 @@ INK = "#010203"
 """Drawn in this colour means drawn in the colour of the page's text."""
 Info = TypeVar("Info")
 Rest = ParamSpec("Rest")
+LETTER = 0.072
+"""How wide a letter of the labels is, about [inches]."""
+WIDE = 40
+"""Letters of a label before it goes on in a second line."""
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
@@ -98,17 +102,38 @@ def key(label: str, **look: Any) -> Line2D:
     return Line2D([], [], label=label, **settings)
 
 
-def legend(figure: Figure, keys: list[Line2D]) -> None:
-    """A legend above everything else, in as many lines as it needs."""
-    room = sum(5.0 * len(str(one.get_label())) + 36 for one in keys) / (72 * figure.get_figwidth())
-    lines = 1 if room <= 1 else math.ceil(1.25 * room)
-    figure.legend(
-        handles=keys,
-        loc="outside upper left",
-        ncols=math.ceil(len(keys) / lines),
-        handlelength=1.6,
-        columnspacing=1.4,
-    )
+def fold(text: str, width: int = WIDE) -> str:
+    """A long name over several lines, broken behind what separates its parts where it can be; no letter is lost."""
+    lines = []
+    while len(text) > width:
+        at = max(text.rfind(mark, width // 2, width) for mark in " ,·/[=_-") + 1 or width
+        lines.append(text[:at])
+        text = text[at:]
+    return "\n".join([*lines, text])
+
+
+def room(labels: Iterable[str]) -> float:
+    """How wide the widest line of some labels is [inches]."""
+    return LETTER * max((len(line) for label in labels for line in label.split("\n")), default=0)
+
+
+def height(labels: Iterable[str]) -> float:
+    """How high the highest of some labels is [inches]."""
+    return 0.15 * max((label.count("\n") + 1 for label in labels), default=0)
+
+
+def legend(
+    figure: Figure,
+    keys: list[Line2D],
+    place: Literal["outside upper left", "outside lower left"] = "outside upper left",
+) -> None:
+    """A legend above everything else, or elsewhere, in as many lines as it needs."""
+    called = [str(one.get_label()) for one in keys]
+    width = (room(called) + 0.5) * len(keys)
+    columns = max(1, min(len(keys), int(len(keys) * figure.get_figwidth() / max(width, 0.1))))
+    lines = math.ceil(len(keys) / columns)
+    figure.set_figheight(figure.get_figheight() + (lines - 1) * height(called))
+    figure.legend(handles=keys, loc=place, ncols=math.ceil(len(keys) / lines), handlelength=1.6, columnspacing=1.4)
 
 
 def element(figure: Figure, title: str) -> str:
