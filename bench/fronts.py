@@ -126,7 +126,7 @@ def draw_fronts(info: Fronts, title: str, metric: str) -> Figure:
         line[0].set_ylabel(metric)
     marks = [
         svg.key("on the front, with its 95% interval", color=COLOURS[0], marker="o", ls="-", lw=1.4, ms=8),
-        svg.key("another is cheaper and no worse", color=GREY, marker="o", ls="", alpha=0.6),
+        svg.key("another costs no more and is no worse", color=GREY, marker="o", ls="", alpha=0.6),
     ]
     svg.legend(figure, marks)
     if key:

@@ -40,7 +40,7 @@ def heatmap(board: Board, profile: Profile) -> Matrix:
     return _scores([brief[row] for row in rows], columns, cells, profile)
 
 
-def joint(boards: Sequence[Board], profile: Profile, order: Sequence[tuple[str, str]] = ()) -> Matrix:
+def joint(boards: Sequence[Board], profile: Profile, order: Sequence[tuple[str, str | None]] = ()) -> Matrix:
     """The primary metric of every network on every data set.
 
     Args:
@@ -57,7 +57,7 @@ def joint(boards: Sequence[Board], profile: Profile, order: Sequence[tuple[str, 
         known = [value for value in values if value is not None]
         sign = 1 if profile.metrics[profile.primary].better == "lower" else -1
         mean = sign * sum(known) / len(known) if known else math.inf
-        return place.get((name[0], str(name[1])), len(place)), mean, name[0], str(name[1])
+        return place.get(name, len(place)), mean, name[0], str(name[1])
 
     networks = sorted({name for own in found for name in own}, key=key)
     cells = [[own.get(name) for own in found] for name in networks]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 from bench import names, svg
@@ -67,10 +68,23 @@ def files(drawing: Drawing, formats: Sequence[str]) -> dict[str, bytes]:
         "svg.fonttype": "path",  # nobody knows which fonts a reader has
         "figure.facecolor": "white",
     }
-    with mpl.rc_context(look):
+    with mpl.rc_context(look), _black():
         figure = inspect.unwrap(drawing.draw)(drawing.info, drawing.title, **drawing.named)
         for suffix in formats:
             text = io.BytesIO()
             figure.savefig(text, format=suffix, metadata=_DATES[suffix], dpi=DOTS)
             found[suffix] = text.getvalue()
     return found
+
+
+@contextlib.contextmanager
+def _black() -> Generator[None]:
+    """Draw black what stands on the page in the colour of its text."""
+    from matplotlib.colors import get_named_colors_mapping
+
+    named = get_named_colors_mapping()
+    named[svg.INK] = "#000000"  # names are looked up before a colour is read as red, green and blue
+    try:
+        yield
+    finally:
+        del named[svg.INK]

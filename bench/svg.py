@@ -26,7 +26,9 @@ LETTER = 0.072
 """How wide a letter of the labels is, about [inches]."""
 WIDE = 40
 """Letters of a label before it goes on in a second line."""
+_USUAL = "font-size: 8.5px"
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_NOT_TURNED, _SPACES = re.compile(r"rotate\(-?0 [^)]*\)"), re.compile(r"\s+")
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
@@ -146,7 +148,7 @@ def element(figure: Figure, title: str) -> str:
     for parent in list(root.iter()):
         for key in ("d", "points", "transform", "x", "y"):
             if value := parent.get(key):
-                parent.set(key, _DECIMALS.sub(_round, value))
+                parent.set(key, _SPACES.sub(" ", _NOT_TURNED.sub("", _DECIMALS.sub(_round, value))).strip())
         for child in list(parent):
             if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):  # a style element would reach the whole page
                 parent.remove(child)
@@ -154,10 +156,35 @@ def element(figure: Figure, title: str) -> str:
             parent.attrib.pop("id", None)
         if style := parent.get("style"):
             parent.set("style", _page_style(style))
+    _slim(root)
     width, height = (round(float(size) * 4 / 3) for size in root.attrib["viewBox"].split()[2:])
     root.attrib |= {"width": str(width), "height": str(height), "role": "img", "aria-label": title}
-    root.set("style", "stroke-linejoin: round; stroke-linecap: butt")
+    root.set("style", f"stroke-linejoin: round; stroke-linecap: butt; {_USUAL}")
     return ET.tostring(root, encoding="unicode")
+
+
+def _slim(root: ET.Element) -> None:
+    """Take out what changes nothing: groups that say nothing, white space between elements, looks said again."""
+    for parent in list(root.iter()):
+        children = list(parent)
+        while any(_idle(child) for child in children):
+            children = [inner for child in children for inner in (child if _idle(child) else [child])]
+        parent[:] = children
+        looks = {child.get("style") if child.tag == f"{{{_SVG}}}use" else None for child in children}
+        if len(children) > 1 and len(looks) == 1 and None not in looks and "style" not in parent.attrib:
+            parent.set("style", str(looks.pop()))  # once for all marks of a line
+            for child in children:
+                del child.attrib["style"]
+        if parent.tag != f"{{{_SVG}}}text":
+            parent.text = None
+        parent.tail = None
+        for key in ("transform", "style"):
+            if parent.get(key) == "":
+                del parent.attrib[key]
+
+
+def _idle(element: ET.Element) -> bool:
+    return element.tag == f"{{{_SVG}}}g" and not element.attrib
 
 
 def _round(found: re.Match[str]) -> str:
@@ -168,4 +195,5 @@ def _round(found: re.Match[str]) -> str:
 def _page_style(style: str) -> str:
     """Ink becomes the page's text colour, and the font the page's font: of it only size, weight and slant stay."""
     parts = [part.strip() for part in style.replace(INK, "currentColor").split(";")]
-    return "; ".join(part for part in parts if part and not part.startswith("font-family"))
+    idle = ("font-family", _USUAL, "text-anchor: start")
+    return "; ".join(part for part in parts if part and not part.startswith(idle))
