@@ -152,19 +152,14 @@ def _draw_panel(axes: Axes, panel: Panel, info: Fronts) -> None:
     for point in ahead:
         if point.interval is not None:
             axes.plot([point.cost] * 2, point.interval, color=COLOURS[0], lw=1, alpha=0.6)
-    for point in ahead:
-        named = point.label in info.numbered
-        axes.plot(point.cost, point.value, "o", color=COLOURS[0], ms=9.5 if named else 5, mew=0)
-        if named:
-            number = str(info.numbered.index(point.label) + 1)
-            look: dict[str, Any] = {
-                "ha": "center",
-                "va": "center_baseline",
-                "color": "white",
-                "size": 6.5,
-                "weight": "bold",
-            }
-            axes.text(point.cost, point.value, number, **look).set_in_layout(False)
+    named = [point for point in ahead if point.label in info.numbered]
+    rest = [point for point in ahead if point.label not in info.numbered]
+    for own, size in ((rest, 5.0), (named, 9.5)):
+        axes.plot([p.cost for p in own], [p.value for p in own], "o", color=COLOURS[0], ms=size, mew=0)
+    look: dict[str, Any] = {"ha": "center", "va": "center_baseline", "color": "white", "size": 6.5, "weight": "bold"}
+    for point in named:
+        number = str(info.numbered.index(point.label) + 1)
+        axes.text(point.cost, point.value, number, **look).set_in_layout(False)
     axes.set_title(cost.title)
     axes.margins(y=0.1)
 
