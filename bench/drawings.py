@@ -12,7 +12,7 @@ from bench.ranking import Across
 from bench.variance import Decomposition
 from bench.views import View
 
-LEADING = 20
+LEADING = 16
 """Networks of a figure on the page that would not be readable with more; the files hold all."""
 
 

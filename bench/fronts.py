@@ -22,7 +22,26 @@ NUMBERED = 12
 """Networks on a front that get a number and a line in the key; the others on it are marked alone."""
 DECIMAL = tuple(digit * 10.0**power for power in range(-3, 19) for digit in (1, 2, 5))
 BINARY = tuple(2.0**power for power in range(-3, 31))
-CLOCK = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 3 * 3600, 10 * 3600, 24 * 3600, 72 * 3600)
+CLOCK = (
+    0.01,
+    0.03,
+    0.1,
+    0.3,
+    1,
+    3,
+    10,
+    30,
+    60,
+    180,
+    600,
+    1800,
+    3600,
+    3 * 3600,
+    10 * 3600,
+    24 * 3600,
+    72 * 3600,
+    240 * 3600,
+)
 
 
 class Cost(NamedTuple):

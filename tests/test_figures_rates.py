@@ -112,12 +112,14 @@ def test_the_page_tells_tolerance_edge_and_gain(tmp_path: Path) -> None:
     assert fine is not None
     tried = [replace(trial, status=ENDED) for trial in fine.trials]
     store.write(
-        replace(fine, trials=tuple(replace(one, value=v) for one, v in zip(tried, (0.8, 0.4, 0.1), strict=True)))
+        replace(fine, trials=tuple(replace(one, value=v) for one, v in zip(tried, (0.4, 0.1, 0.8), strict=True)))
     )
     page = report.write(root).read_text()
 
     assert "How sensitive each network is" in page
     assert "over 1.0e-3" in page
     assert "at most 0.400" in page  # the others' trial at the default was stopped
-    assert '<span class="muted">inside</span>' in page
+    assert "<td>inside</td>" in page
+    assert "<td>highest tried</td>" in page
+    assert "For 1 of 3 tunings" in page
     assert 'id="tolerance"' in page
