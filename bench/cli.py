@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import __version__, catalog, cli_architecture, cli_compare, cli_dashboard, cli_explain, cli_watch
+from bench import (
+    __version__,
+    catalog,
+    cli_architecture,
+    cli_compare,
+    cli_dashboard,
+    cli_explain,
+    cli_figures,
+    cli_watch,
+)
 from bench.cli_data import data_app
 from bench.cli_options import DataHome, Results, complain, console, home, say, show, study_folder
 from bench.cli_run import run_app
@@ -143,7 +152,7 @@ def status(
     console().print(counts)
 
 
-@app.command()
+@app.command(cls=cli_figures.ReportCommand)
 def report(
     study: Annotated[
         list[str] | None,
@@ -168,15 +177,22 @@ def report(
     every: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="With --watch: how often the folders are looked at.")
     ] = 2.0,
+    figures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--figures", metavar="[pdf|svg|png]", help="Also write every figure as files; default: pdf and svg."
+        ),
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Print the leaderboard, and write index.html, leaderboard.csv, .md and .json beside the records.
 
     Several folders become one page: a row where they agree, two where they do not, which says why.
     """
-    from bench import ranking
+    from bench import paper, ranking
     from bench import report as reports
 
+    formats = paper.chosen(figures) if figures is not None else ()
     folders = [study_folder(name, results) for name in study or [None]]
     if target is None and len(folders) > 1:
         target = results / reports.MERGED
@@ -184,10 +200,14 @@ def report(
     if watch:
         if form is not Format.TABLE:
             raise StudyError("--watch writes the page and its tables; it prints none. Leave out --format.")
+        if formats:
+            raise StudyError("--watch does not write --figures. Run bench report --figures once the study has ended.")
         cli_watch.watch(folders, collect, every)
         return
     content = collect()
     _print(content, reports.publish(content), form, published=published)
+    if formats:
+        cli_figures.write(content, formats, quiet=form is not Format.TABLE)
 
 
 @app.command()

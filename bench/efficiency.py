@@ -10,6 +10,8 @@ from bench.leaderboard import Board, Standing
 from bench.records import Efficiency, Execution, Record
 from bench.specs import Study
 
+MEDIANS = ("train_images_s", "infer_images_s", "seconds_to_best", "gpu_seconds_to_best")
+
 
 class Price(NamedTuple):
     """What one network costs: the median over its cells, None where nothing was measured.
@@ -17,7 +19,8 @@ class Price(NamedTuple):
     Attributes:
         flops: Floating point operations of a forward pass of one image at training size.
         train_images_s: Training throughput; `infer_images_s` that of inference [images/s].
-        seconds_to_best: Wall time of the training that was scored, up to its best epoch [s].
+        seconds_to_best: Wall time of the training that was scored, up to its best epoch [s]; `gpu_seconds_to_best` is
+            the same on a GPU.
         seconds: Wall time of all its cells, tuning included [s].
         memory: The largest of its cells [MiB].
         energy_j: What a cell took on the GPU [J].
@@ -33,6 +36,7 @@ class Price(NamedTuple):
     train_images_s: float | None
     infer_images_s: float | None
     seconds_to_best: float | None
+    gpu_seconds_to_best: float | None
     seconds: float
     memory: float | None
     energy_j: float | None
@@ -56,7 +60,7 @@ def prices(board: Board) -> tuple[Price, ...]:
                 standing=standing,
                 flops=next((cost.flops for cost in costs if cost.flops is not None), None),
                 params=records[0].params,
-                **{name: _median(costs, name) for name in ("train_images_s", "infer_images_s", "seconds_to_best")},
+                **{name: _median(costs, name) for name in MEDIANS},
                 seconds=sum(sum(row.record.seconds.values()) for row in standing.rows if row.record is not None),
                 memory=max((r.peak_memory_mb for r in records if r.peak_memory_mb is not None), default=None),
                 energy_j=_median(costs, "energy_j"),

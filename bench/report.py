@@ -11,7 +11,7 @@ import hashlib
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from bench import (
     album,
     comparisons,
     diagrams,
+    drawings,
     efficiency,
     figures,
     leaderboard,
@@ -27,16 +28,19 @@ from bench import (
     metrics,
     names,
     overview,
+    paper,
     pictures,
     provenance,
     quantities,
     ranking,
+    rates,
     sections,
     tables,
     views,
 )
 from bench import study as studies
 from bench.album import Album
+from bench.drawings import Drawing
 from bench.errors import StoreError, StudyError
 from bench.leaderboard import Board, Row
 from bench.merging import Source
@@ -131,6 +135,20 @@ def publish(content: Content, refresh: int | None = None) -> Path:
     return root / "index.html"
 
 
+def figures_of(content: Content) -> Iterator[Drawing]:
+    """Every figure of the page, and those that only files have room for, whole."""
+    profile, boards = content.profile, content.boards
+    variances = {board.title: comparisons.decomposition(board, profile) for board in boards}
+    yield from drawings.of_all(boards, profile, content.across, variances, whole=True)
+    for at, board in enumerate(boards):
+        yield from drawings.of_board(board, profile, content.views, at, whole=True)
+
+
+def write_figures(content: Content, formats: Sequence[str] = paper.USUAL) -> list[Path]:
+    """Write every figure as files into the folder `figures` beside the page; raises what `paper.write` raises."""
+    return paper.write(content.store.root / paper.FOLDER, figures_of(content), formats)
+
+
 def pictured(content: Content) -> Album:
     """The pictures of the page, and those beside it."""
     return album.album(content.boards, content.profile.metrics[content.profile.primary])
@@ -180,7 +198,8 @@ def _context(content: Content) -> dict[str, Any]:
     study, profile, table = content.study, content.profile, content.rows
     records = [row.record for row in table if row.record is not None]
     across = content.across
-    parts = [sections.section(board, profile) for board in content.boards]
+    parts = [sections.section(board, profile, content.views, at) for at, board in enumerate(content.boards)]
+    variances = {part.board.title: part.precision.variance for part in parts if part.precision}
     return {
         "study": study,
         "profile": profile,
@@ -193,10 +212,12 @@ def _context(content: Content) -> dict[str, Any]:
         "cautions": overview.cautions(parts, table, tally(table)),
         "top": overview.SHOWN,
         "few": ranking.FEW,
-        "most_drawn": f"Drawn are the {figures.MOST} leading networks of a data set at most.",
         "kinds": pictures.KINDS,
         "folder": album.FOLDER,
-        "ranks": "" if across is None else diagrams.draw_ranks(diagrams.ranks(across), "Mean ranks across data sets"),
+        "drawn": {one.kind: one.svg() for one in drawings.of_all(content.boards, profile, across, variances)},
+        "most": drawings.LEADING,
+        "few_networks": diagrams.SHOWN,
+        "usual_rate": rates.DEFAULT,
         "short": figures.short(row.architecture for row in table),
         "sources": content.sources,
         "notes": content.notes,

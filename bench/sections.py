@@ -7,15 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import comparisons, doubts, efficiency, figures, metrics, published, views
+from bench import comparisons, doubts, drawings, efficiency, figures, matrices, metrics, published, rates, views
 from bench.comparisons import Precision
 from bench.efficiency import Price
 from bench.leaderboard import Board, Row, Standing
 from bench.metrics import Profile
 from bench.published import Beside
 from bench.quantities import word
+from bench.rates import Tolerance
 from bench.records import DataCard, Status
 from bench.specs import ClassSpec
+from bench.views import View
 
 
 class Line(NamedTuple):
@@ -65,6 +67,8 @@ class Section(NamedTuple):
     Attributes:
         easy: Metrics that a constant predictor satisfies, with the reason.
         disagreement: Which profiles put another network first; empty where all agree.
+        drawings: The figures by kind; `confused` is the network whose confusion of classes is among them.
+        tolerances: What the trials of every tuning say about its learning rates.
         unmeasured: Why no row has a value, where that is for want of measuring; else empty.
     """
 
@@ -76,23 +80,17 @@ class Section(NamedTuple):
     prices: tuple[Price, ...]
     precision: Precision | None
     drawings: Mapping[str, str]
+    confused: str
+    tolerances: tuple[Tolerance, ...]
     easy: Mapping[str, str]
     disagreement: str
     unmeasured: str
     published: tuple[Beside, ...]
 
 
-def section(board: Board, profile: Profile) -> Section:
-    """Everything of one data set, computed and drawn."""
-    title = profile.metrics[profile.primary].title
-    drawings = {"forest": figures.draw_forest(figures.forest(board, profile), f"How sure: {board.title}", title)}
-    heat, curves, sweeps = figures.heatmap(board, profile), figures.curves(board), figures.sweeps(board)
-    if heat.losses:
-        drawings["heatmap"] = figures.draw_heatmap(heat, f"Architecture by loss: {board.title}")
-    if sweeps:
-        drawings["sweeps"] = figures.draw_sweeps(sweeps, f"Learning rate against score: {board.title}")
-    if curves:
-        drawings["curves"] = figures.draw_curves(curves, f"Training curves: {board.title}")
+def section(board: Board, profile: Profile, shown: Sequence[View] = (), at: int = 0) -> Section:
+    """Everything of one data set, computed and drawn; the leaderboards under every profile hold it as board `at`."""
+    leader = matrices.leader(board)
     return Section(
         board=board,
         answer=answer(board, profile),
@@ -101,7 +99,9 @@ def section(board: Board, profile: Profile) -> Section:
         data=_data(board),
         prices=efficiency.prices(board),
         precision=comparisons.precision(board, profile),
-        drawings=drawings,
+        drawings={one.kind: one.svg() for one in drawings.of_board(board, profile, shown, at)},
+        confused="" if leader is None else figures.labels(board)[leader.architecture, leader.loss],
+        tolerances=tuple(rates.tolerances(board)),
         easy=doubts.easy_sentences(board, profile),
         disagreement=doubts.disagreement(board, profile),
         unmeasured=doubts.unmeasured(board, profile),

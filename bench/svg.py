@@ -9,7 +9,7 @@ import functools
 import io
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 from xml.etree import ElementTree as ET
 
@@ -22,7 +22,13 @@ INK = "#010203"
 """Drawn in this colour means drawn in the colour of the page's text."""
 Info = TypeVar("Info")
 Rest = ParamSpec("Rest")
+LETTER = 0.072
+"""How wide a letter of the labels is, about [inches]."""
+WIDE = 40
+"""Letters of a label before it goes on in a second line."""
+_USUAL = "font-size: 8.5px"
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_NOT_TURNED, _SPACES = re.compile(r"rotate\(-?0 [^)]*\)"), re.compile(r"\s+")
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
@@ -98,17 +104,38 @@ def key(label: str, **look: Any) -> Line2D:
     return Line2D([], [], label=label, **settings)
 
 
-def legend(figure: Figure, keys: list[Line2D]) -> None:
-    """A legend above everything else, in as many lines as it needs."""
-    room = sum(5.0 * len(str(one.get_label())) + 36 for one in keys) / (72 * figure.get_figwidth())
-    lines = 1 if room <= 1 else math.ceil(1.25 * room)
-    figure.legend(
-        handles=keys,
-        loc="outside upper left",
-        ncols=math.ceil(len(keys) / lines),
-        handlelength=1.6,
-        columnspacing=1.4,
-    )
+def fold(text: str, width: int = WIDE) -> str:
+    """A long name over several lines, broken behind what separates its parts where it can be; no letter is lost."""
+    lines = []
+    while len(text) > width:
+        at = max(text.rfind(mark, width // 2, width) for mark in " ,·/[=_-") + 1 or width
+        lines.append(text[:at])
+        text = text[at:]
+    return "\n".join([*lines, text])
+
+
+def room(labels: Iterable[str]) -> float:
+    """How wide the widest line of some labels is [inches]."""
+    return LETTER * max((len(line) for label in labels for line in label.split("\n")), default=0)
+
+
+def height(labels: Iterable[str]) -> float:
+    """How high the highest of some labels is [inches]."""
+    return 0.15 * max((label.count("\n") + 1 for label in labels), default=0)
+
+
+def legend(
+    figure: Figure,
+    keys: list[Line2D],
+    place: Literal["outside upper left", "outside lower left"] = "outside upper left",
+) -> None:
+    """A legend above everything else, or elsewhere, in as many lines as it needs."""
+    called = [str(one.get_label()) for one in keys]
+    width = (room(called) + 0.5) * len(keys)
+    columns = max(1, min(len(keys), int(len(keys) * figure.get_figwidth() / max(width, 0.1))))
+    lines = math.ceil(len(keys) / columns)
+    figure.set_figheight(figure.get_figheight() + (lines - 1) * height(called))
+    figure.legend(handles=keys, loc=place, ncols=math.ceil(len(keys) / lines), handlelength=1.6, columnspacing=1.4)
 
 
 def element(figure: Figure, title: str) -> str:
@@ -121,7 +148,7 @@ def element(figure: Figure, title: str) -> str:
     for parent in list(root.iter()):
         for key in ("d", "points", "transform", "x", "y"):
             if value := parent.get(key):
-                parent.set(key, _DECIMALS.sub(_round, value))
+                parent.set(key, _SPACES.sub(" ", _NOT_TURNED.sub("", _DECIMALS.sub(_round, value))).strip())
         for child in list(parent):
             if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):  # a style element would reach the whole page
                 parent.remove(child)
@@ -129,10 +156,35 @@ def element(figure: Figure, title: str) -> str:
             parent.attrib.pop("id", None)
         if style := parent.get("style"):
             parent.set("style", _page_style(style))
+    _slim(root)
     width, height = (round(float(size) * 4 / 3) for size in root.attrib["viewBox"].split()[2:])
     root.attrib |= {"width": str(width), "height": str(height), "role": "img", "aria-label": title}
-    root.set("style", "stroke-linejoin: round; stroke-linecap: butt")
+    root.set("style", f"stroke-linejoin: round; stroke-linecap: butt; {_USUAL}")
     return ET.tostring(root, encoding="unicode")
+
+
+def _slim(root: ET.Element) -> None:
+    """Take out what changes nothing: groups that say nothing, white space between elements, looks said again."""
+    for parent in list(root.iter()):
+        children = list(parent)
+        while any(_idle(child) for child in children):
+            children = [inner for child in children for inner in (child if _idle(child) else [child])]
+        parent[:] = children
+        looks = {child.get("style") if child.tag == f"{{{_SVG}}}use" else None for child in children}
+        if len(children) > 1 and len(looks) == 1 and None not in looks and "style" not in parent.attrib:
+            parent.set("style", str(looks.pop()))  # once for all marks of a line
+            for child in children:
+                del child.attrib["style"]
+        if parent.tag != f"{{{_SVG}}}text":
+            parent.text = None
+        parent.tail = None
+        for key in ("transform", "style"):
+            if parent.get(key) == "":
+                del parent.attrib[key]
+
+
+def _idle(element: ET.Element) -> bool:
+    return element.tag == f"{{{_SVG}}}g" and not element.attrib
 
 
 def _round(found: re.Match[str]) -> str:
@@ -143,4 +195,5 @@ def _round(found: re.Match[str]) -> str:
 def _page_style(style: str) -> str:
     """Ink becomes the page's text colour, and the font the page's font: of it only size, weight and slant stay."""
     parts = [part.strip() for part in style.replace(INK, "currentColor").split(";")]
-    return "; ".join(part for part in parts if part and not part.startswith("font-family"))
+    idle = ("font-family", _USUAL, "text-anchor: start")
+    return "; ".join(part for part in parts if part and not part.startswith(idle))

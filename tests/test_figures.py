@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import figures, leaderboard, metrics, study
-from bench.figures import Bar, Curve, Heatmap, Sweep, Tried
+from bench import figures, leaderboard, matrices, metrics, rates, study
+from bench.figures import Bar, Curve
 from bench.leaderboard import Board
+from bench.matrices import Matrix
+from bench.rates import Sweep, Tried
 from bench.records import TrialStatus
 from bench.store import Store
 from tests import synthetic
@@ -42,14 +44,14 @@ def test_paths_in_a_name_are_shown_from_where_they_part():
 
 
 def test_heatmap_says_why_a_cell_has_no_value(board: Board) -> None:
-    info = figures.heatmap(board, PROFILE)
+    info = matrices.heatmap(board, PROFILE)
 
     best = board.standings[0].values["mdice_d_fg"]
     weak = next(one for one in board.standings if one.architecture == synthetic.WEAK and one.loss == "ce")
     value = weak.values["mdice_d_fg"]
-    expected = Heatmap(
-        architectures=("fpn", "unet[encoder=resnet18]", "unet[encoder=resnet50]"),
-        losses=("ce", "dice+ce"),
+    expected = Matrix(
+        rows=("fpn", "unet[encoder=resnet18]", "unet[encoder=resnet50]"),
+        columns=("ce", "dice+ce"),
         values=((None, None), (best, best), (value, None)),
         texts=(("diverged", "pending"), (f"{best:.3f}", f"{best:.3f}"), (f"{value:.3f}", "failed")),
     )
@@ -74,7 +76,7 @@ def test_curves_hold_every_epoch_of_every_trained_run(board: Board) -> None:
 
 
 def test_sweeps_hold_every_trial_with_the_chosen_and_the_smoothed_rate(board: Board) -> None:
-    found = figures.sweeps(board)
+    found = rates.sweeps(board)
 
     tried = (
         Tried(3e-3, 0.8, TrialStatus.COMPLETE),
@@ -114,17 +116,17 @@ def test_text_with_markup_or_formulas_is_drawn_as_it_is() -> None:
 
 
 def test_every_figure_of_one_standing_or_of_many_can_be_drawn(board: Board) -> None:
-    curves, sweeps = figures.curves(board), figures.sweeps(board)
+    curves, sweeps = figures.curves(board), rates.sweeps(board)
     many = [sweep._replace(loss=f"loss{number}") for number in range(30) for sweep in sweeps[:1]]
 
-    nothing = Heatmap(("unet",), ("ce",), ((None,),), (("pending",),))
+    nothing = Matrix(("unet",), ("ce",), ((None,),), (("pending",),))
     drawings = [
-        figures.draw_heatmap(figures.heatmap(board, PROFILE), "heatmap"),
-        figures.draw_heatmap(nothing, "heatmap of nothing"),
+        matrices.draw_matrix(matrices.heatmap(board, PROFILE), "heatmap"),
+        matrices.draw_matrix(nothing, "heatmap of nothing"),
         figures.draw_curves(curves, "curves"),
         figures.draw_curves(curves[:1], "one curve"),
-        figures.draw_sweeps(sweeps, "sweeps"),
-        figures.draw_sweeps(many, "many sweeps"),
+        rates.draw_sweeps(sweeps, "sweeps"),
+        rates.draw_sweeps(many, "many sweeps"),
     ]
 
     assert all(drawing.startswith("<svg") and drawing.endswith("</svg>") for drawing in drawings)
