@@ -53,22 +53,17 @@ def escape(text: str) -> str:
 
 
 def _table(board: Board, profile: Profile, label: str) -> Iterator[str]:
-    titles = [views.small_print(metric) for metric in profile.metrics.values()]
-    smalls = [rf"{{\scriptsize {escape(small)}}}" if small else "" for _, small in titles]
-    at = list(profile.metrics).index(profile.primary)
-    names, below = [escape(name) for name, _ in titles], smalls
-    names[at + 1 : at + 1], below[at + 1 : at + 1] = [r"95\% interval"], [""]
+    names = [_head(*views.small_print(metric)) for metric in profile.metrics.values()]
+    names.insert(1 + list(profile.metrics).index(profile.primary), r"95\% interval")
     yield ""
     yield r"\begin{table}"
-    yield r"\centering"
+    yield r"\centering\small\setlength{\tabcolsep}{4pt}"
     yield rf"\caption{{{_caption(board, profile)}}}"
     yield rf"\label{{{label}}}"
     yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{rll{'r' * len(names)}r}}"
     yield r"\toprule"
     yield _line(["Rank", "Architecture", "Loss", *names, "Cells"])
-    if any(below):
-        yield _line(["", "", "", *below, ""])
     yield r"\midrule"
     best, ranks = tables.best(board, profile, DIGITS), [one.rank for one in board.standings]
     for one in board.standings:
@@ -79,6 +74,13 @@ def _table(board: Board, profile: Profile, label: str) -> Iterator[str]:
     yield r"\bottomrule"
     yield r"\end{tabular}}"
     yield r"\end{table}"
+
+
+def _head(name: str, small: str) -> str:
+    """The head of a column: a word in each line, then the small print."""
+    lines = [*map(escape, name.split()), *(rf"\scriptsize {escape(part)}" for part in small.split(", ") if part)]
+    stacked = r" \\ ".join(lines)
+    return rf"\shortstack[r]{{{stacked}}}"
 
 
 def _caption(board: Board, profile: Profile) -> str:
@@ -105,7 +107,7 @@ def _numbers(one: Standing, name: str, profile: Profile, best: Mapping[str, floa
         yield text
         return
     yield text if one.spread is None else rf"{text} $\pm$ {one.spread:.{DIGITS}f}"
-    yield "n/a" if one.interval is None else f"{one.interval[0]:.{DIGITS}f} to {one.interval[1]:.{DIGITS}f}"
+    yield "n/a" if one.interval is None else f"{one.interval[0]:.{DIGITS}f}--{one.interval[1]:.{DIGITS}f}"
 
 
 def _labels(names: Sequence[str], study: str) -> list[str]:

@@ -64,7 +64,7 @@ def differences(content: Content, rotten: Collection[str]) -> Iterator[tuple[str
         yield from _told(content, name, check)
     if rotten:
         return
-    for name in ("leaderboard.md", "statistics.json"):
+    for name in ("leaderboard.md", "leaderboard.tex", "statistics.json"):
         yield from _told(content, name, functools.partial(_pieces, wanted=wanted[name], parts=str.splitlines))
     try:
         page = report.index(content)

@@ -173,7 +173,14 @@ def test_a_forged_count_that_keeps_the_true_pixels_is_found_by_the_published_num
     counts[3, 1, 1], counts[3, 1, 0] = counts[3, 1, 1] + counts[3, 1, 0], 0
     edit(folder, FIRST, sealed=True, counts_hash=Store(folder).write_counts(FIRST, ids, counts))
 
-    written = {"leaderboard.csv", "leaderboard.json", "leaderboard.md", "statistics.json", "index.html"}
+    written = {
+        "leaderboard.csv",
+        "leaderboard.json",
+        "leaderboard.md",
+        "leaderboard.tex",
+        "statistics.json",
+        "index.html",
+    }
 
     assert written == set(findings(folder))
 
