@@ -51,8 +51,8 @@ def as_parquet(table: Sequence[Row], boards: Sequence[Board], profile: Profile) 
     Raises:
         StudyError: If pyarrow is not installed.
     """
-    arrow: Any = extras.load("pyarrow", extra="parquet", wanted_by="leaderboard.parquet")
-    writer: Any = extras.load("pyarrow.parquet", extra="parquet", wanted_by="leaderboard.parquet")
+    arrow: Any = extras.load("pyarrow", extra="parquet", wanted_by=FILE)
+    writer: Any = extras.load("pyarrow.parquet", extra="parquet", wanted_by=FILE)
     names, stands = tables.measured(table), tables.by_group(boards)
     ends = [f"{name}_{end}" for name in names for end in ("low", "high")]
     types = HEAD | dict.fromkeys([*names, *ends], "double") | dict.fromkeys(tables.PLACES, "int32")
@@ -61,6 +61,17 @@ def as_parquet(table: Sequence[Row], boards: Sequence[Board], profile: Profile) 
     buffer = io.BytesIO()
     writer.write_table(arrow.Table.from_pylist(lines, schema=schema), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def lines(data: bytes) -> list[dict[str, object]]:
+    """The rows of a file that `as_parquet` wrote.
+
+    Raises:
+        StudyError: If pyarrow is not installed.
+        ValueError: If it is no Parquet.
+    """
+    reader: Any = extras.load("pyarrow.parquet", extra="parquet", wanted_by=FILE)
+    return reader.read_table(io.BytesIO(data)).to_pylist()
 
 
 def _line(row: Row, profile: Profile, names: Sequence[str]) -> dict[str, object]:

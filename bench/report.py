@@ -130,7 +130,7 @@ def publish(content: Content, refresh: int | None = None) -> Path:
     files = {name: text.encode() for name, text in texts(content).items()}
     files["index.html"] = index(content, refresh, shown).encode()
     if parquet.possible():
-        files["leaderboard.parquet"] = parquet.as_parquet(content.rows, content.boards, content.profile)
+        files[parquet.FILE] = parquet.as_parquet(content.rows, content.boards, content.profile)
     for name, data in files.items():
         path = root / name
         if not path.is_file() or path.read_bytes() != data:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from bench import cli, formats, latex, markdown, parquet, report, study
+from bench import cli, formats, latex, markdown, parquet, recompute, report, study
 from bench.errors import StudyError
 from bench.leaderboard import DISPUTED
 from bench.ranking import Missing
@@ -170,6 +170,23 @@ def test_parquet_is_written_where_pyarrow_is_and_read_alike_by_pandas(folder: Pa
 
     assert 14 == len(frame)
     assert pandas.read_csv(tmp_path / "one" / "leaderboard.csv")["mdice_d_fg"].equals(frame["mdice_d_fg"])
+
+
+def test_a_changed_parquet_file_is_found_and_a_missing_one_is_no_finding(folder: Path, tmp_path: Path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'cytobench[parquet]'")
+    path = Path(shutil.copytree(folder, tmp_path / "one")) / "leaderboard.parquet"
+    report.write(path.parent)
+    content = report.collect(path.parent)
+    other = [replace(row, values=row.values | {"pixel_acc": 0.5}) for row in content.rows]
+
+    assert [] == list(recompute.differences(content, ()))
+    path.write_bytes(parquet.as_parquet(other, content.boards, content.profile))
+    assert [("leaderboard.parquet", "differs from the records in 14 rows.")] == list(recompute.differences(content, ()))
+    path.write_bytes(b"no parquet")
+    [(name, what)] = recompute.differences(content, ())
+    assert ("leaderboard.parquet", True) == (name, what.startswith("cannot be read: "))
+    path.unlink()
+    assert [] == list(recompute.differences(content, ()))
 
 
 def test_without_pyarrow_nothing_is_missed_but_the_file(folder: Path, tmp_path: Path, monkeypatch):
