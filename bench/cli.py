@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,7 +60,9 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     MARKDOWN = "md"
+    LATEX = "tex"
     JSON = "json"
+    PARQUET = "parquet"
 
 
 class Absent(StrEnum):
@@ -185,13 +186,15 @@ def report(
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Print the leaderboard, and write index.html, leaderboard.csv, .md and .json beside the records.
+    """Print the leaderboard, and write it beside the records: index.html, and leaderboard.csv, .md, .tex and .json.
 
     Several folders become one page: a row where they agree, two where they do not, which says why.
     """
-    from bench import paper, ranking
+    from bench import paper, parquet, ranking
     from bench import report as reports
 
+    if form is Format.PARQUET:
+        parquet.check(sys.stdout.isatty())
     formats = paper.chosen(figures) if figures is not None else ()
     folders = [study_folder(name, results) for name in study or [None]]
     if target is None and len(folders) > 1:
@@ -234,15 +237,14 @@ app.command("explain")(cli_explain.explain)
 
 def _print(content: Content, page: Path, form: Format, *, published: bool) -> None:
     """What `bench report` says of a page that was written."""
-    from bench import cli_screen, ranking, tables
+    from bench import cli_screen, parquet, ranking
+    from bench import report as reports
 
-    printers: dict[Format, Callable[[], str]] = {
-        Format.CSV: lambda: tables.as_csv(content.rows, content.boards),
-        Format.JSON: lambda: tables.as_json(content.rows, content.boards, content.profile),
-        Format.MARKDOWN: lambda: tables.as_markdown(content.boards, content.profile),
-    }
-    if form in printers:
-        sys.stdout.write(printers[form]())
+    if form is Format.PARQUET:
+        sys.stdout.buffer.write(parquet.as_parquet(content.rows, content.boards, content.profile))
+        return
+    if form is not Format.TABLE:
+        sys.stdout.write(reports.texts(content)[f"leaderboard.{form}"])
         return
     for board, table in zip(content.boards, cli_screen.boards(content.boards, content.profile), strict=True):
         console().print(table)

@@ -15,6 +15,9 @@ from bench.ranking import Across
 from bench.statistics import LEVEL
 from bench.variance import Decomposition
 
+SCHEMA = 1
+"""Version of statistics.json, which docs/statistics.schema.json describes."""
+
 
 class Precision(NamedTuple):
     """What the leaderboard of one data set can tell.
@@ -100,6 +103,7 @@ def decomposition(board: Board, profile: Profile) -> Decomposition | None:
 def as_dict(boards: Sequence[Board], profile: Profile, table: Across | None) -> dict[str, Any]:
     """Everything of the two functions above, for statistics.json."""
     return {
+        "schema": SCHEMA,
         "profile": profile.id,
         "primary": profile.primary,
         "datasets": [_board(board, profile) for board in boards],

@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from bench import metrics, report
+from bench import metrics, parquet, report
 from bench.errors import BenchError
 from bench.ranking import Missing
 from bench.report import Content
@@ -64,14 +64,31 @@ def differences(content: Content, rotten: Collection[str]) -> Iterator[tuple[str
         yield from _told(content, name, check)
     if rotten:
         return
-    for name in ("leaderboard.md", "statistics.json"):
+    for name in ("leaderboard.md", "leaderboard.tex", "statistics.json"):
         yield from _told(content, name, functools.partial(_pieces, wanted=wanted[name], parts=str.splitlines))
+    yield from _parquet(content)
     try:
         page = report.index(content)
     except (BenchError, LookupError, ValueError) as error:
         yield "index.html", f"cannot be made again from the stored pictures: {error!r}."
         return
     yield from _told(content, "index.html", functools.partial(_pieces, wanted=page, parts=_tokens))
+
+
+def _parquet(content: Content) -> Iterator[tuple[str, str]]:
+    """Whether the Parquet file holds the rows it should; it may be missing, and is not read without pyarrow."""
+    path = content.store.root / parquet.FILE
+    if not path.is_file() or not parquet.possible():
+        return
+    true = parquet.lines(parquet.as_parquet(content.rows, content.boards, content.profile))
+    try:
+        told = parquet.lines(path.read_bytes())
+    except ValueError as error:
+        yield parquet.FILE, f"cannot be read: {error}."
+        return
+    if told != true:
+        wrong = sum(one != other for one, other in zip(told, true, strict=False)) + abs(len(told) - len(true))
+        yield parquet.FILE, f"differs from the records in {wrong} rows."
 
 
 def _told(content: Content, name: str, wrong: Callable[[str], list[str]]) -> Iterator[tuple[str, str]]:

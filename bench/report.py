@@ -23,12 +23,15 @@ from bench import (
     drawings,
     efficiency,
     figures,
+    latex,
     leaderboard,
+    markdown,
     merging,
     metrics,
     names,
     overview,
     paper,
+    parquet,
     pictures,
     provenance,
     quantities,
@@ -78,7 +81,7 @@ class Content(NamedTuple):
 
 
 def write(store_root: Path, profile_name: str = "default", missing: Missing = Missing.COMMON) -> Path:
-    """Write index.html, leaderboard.{csv,md,json} and statistics.json into a study's folder; return the page's path.
+    """Write the page and the leaderboard in other forms into a study's folder; return the path of index.html.
 
     Raises:
         StudyError: If there is no readable study.toml in the folder.
@@ -128,10 +131,14 @@ def publish(content: Content, refresh: int | None = None) -> Path:
     """
     root, shown = content.store.root, pictured(content)
     album.write(root / album.FOLDER, shown.files)
-    for name, text in (texts(content) | {"index.html": index(content, refresh, shown)}).items():
+    files = {name: text.encode() for name, text in texts(content).items()}
+    files["index.html"] = index(content, refresh, shown).encode()
+    if parquet.possible():
+        files[parquet.FILE] = parquet.as_parquet(content.rows, content.boards, content.profile)
+    for name, data in files.items():
         path = root / name
-        if not path.is_file() or path.read_bytes() != text.encode():
-            write_bytes(path, text.encode())
+        if not path.is_file() or path.read_bytes() != data:
+            write_bytes(path, data)
     return root / "index.html"
 
 
@@ -159,11 +166,17 @@ def texts(content: Content) -> dict[str, str]:
     profile, rows, boards = content.profile, content.rows, content.boards
     return {
         "leaderboard.csv": tables.as_csv(rows, boards),
-        "leaderboard.md": tables.as_markdown(boards, profile),
+        "leaderboard.md": markdown.as_markdown(boards, profile, title(content)),
+        "leaderboard.tex": latex.as_latex(boards, profile, content.study.name),
         "leaderboard.json": tables.as_json(rows, boards, profile),
         "statistics.json": json.dumps(comparisons.as_dict(boards, profile, content.across), indent=1, allow_nan=False)
         + "\n",
     }
+
+
+def title(content: Content) -> str:
+    """What the page is headed with."""
+    return content.study.title or content.study.name
 
 
 def index(content: Content, refresh: int | None = None, shown: Album | None = None) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import comparisons, doubts, drawings, efficiency, figures, matrices, metrics, published, rates, views
+from bench import comparisons, doubts, drawings, efficiency, figures, matrices, metrics, published, rates, tables, views
 from bench.comparisons import Precision
 from bench.efficiency import Price
 from bench.leaderboard import Board, Row, Standing
@@ -146,22 +146,14 @@ def answer(board: Board, profile: Profile) -> str:
 
 def lines(board: Board, profile: Profile) -> list[Line]:
     """The standings of a data set as rows of its leaderboard."""
-    networks = [one for one in board.standings if one.loss is not None]
-    choose = {"higher": max, "lower": min}
-    best = {
-        name: choose[metric.better](
-            (shown for one in networks if (shown := _shown(one, name)) is not None), default=None
-        )
-        for name, metric in profile.metrics.items()
-        if metric.better is not None
-    }
+    best = tables.best(board, profile, 3)
     ranks = [one.rank for one in board.standings]
     result: list[Line] = []
     for one in board.standings:
         shared = one.rank is not None and ranks.count(one.rank) > 1
         records = [row.record for row in one.rows if row.record is not None]
         counted = [row.record for row in one.rows if row.record and (one.selected or row.cell.seed > 0)]
-        leads = (name for name, top in best.items() if top is not None and top == _shown(one, name))
+        leads = (name for name, top in best.items() if top == _shown(one, name))
         result.append(
             Line(
                 standing=one,
@@ -169,7 +161,7 @@ def lines(board: Board, profile: Profile) -> list[Line]:
                 shared=shared,
                 follows=bool(result) and shared and result[-1].standing.rank == one.rank,
                 baseline=one.loss is None,
-                best=frozenset(leads) - {"background_share"} if one.loss is not None else frozenset(),
+                best=frozenset(leads) if one.loss is not None else frozenset(),
                 background_share=_background_share(one),
                 rates=tuple(sorted({record.lr for record in counted if record.lr is not None})),
                 edge=any(record.edge for record in records),

@@ -199,7 +199,7 @@ def schema() -> dict[str, Any]:
 
     document = pydantic.TypeAdapter(Study).json_schema()
     for name, kind in {"Recipe": Recipe, "Tuning": Tuning, "Budget": Budget, "": Study}.items():
-        _describe(document["$defs"][name] if name else document, inspect.getdoc(kind) or "")
+        describe(document["$defs"][name] if name else document, kind)
     document["title"] = "cytobench study"
     document["properties"]["schema"] = {"const": SCHEMA, "description": "Version of the format."}
     document["required"] = []  # a file may leave out everything, its own name included
@@ -218,9 +218,9 @@ def schema() -> dict[str, Any]:
     return document
 
 
-def _describe(owner: dict[str, Any], text: str) -> None:
+def describe(owner: dict[str, Any], kind: type) -> None:
     """Take the description of a type from the first line of its docstring, and those of its fields from below."""
-    owner["description"], _, below = text.partition("\n")
+    owner["description"], _, below = (inspect.getdoc(kind) or "").partition("\n")
     for field, words in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", below, re.MULTILINE):
         owner["properties"][field]["description"] = " ".join(words.split())
 

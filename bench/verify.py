@@ -333,7 +333,9 @@ def _published(audit: _Audit, profile_name: str | None) -> None:
         audit.found(root / name, what, "bench report writes it anew from the records.")
     _linked(audit)
     if audit.unsound:
-        notes.append(f"leaderboard.md and index.html were not compared: {len(audit.unsound)} cells have findings.")
+        notes.append(
+            f"leaderboard.md, .tex and index.html were not compared: {len(audit.unsound)} cells have findings."
+        )
 
 
 def _linked(audit: _Audit) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bench import doubts, explain, listing, metrics, report, tables
+from bench import doubts, explain, listing, markdown, metrics, report, tables
 from bench.cli import app
 from bench.errors import NameUnknown
 from bench.metrics import PROFILES
@@ -161,10 +161,8 @@ def test_every_kind_of_profile_makes_tables(name: str, folder: Path) -> None:
     table = tables.as_json(content.rows, content.boards, content.profile)
 
     assert f'"profile": "{content.profile.id}"' in table
-    assert content.profile.primary in tables.as_markdown(content.boards, content.profile)
-    assert content.profile.id in report.page(
-        content.study, content.boards, content.rows, content.profile, content.store
-    )
+    assert content.profile.primary in markdown.as_markdown(content.boards, content.profile)
+    assert content.profile.id in report.index(content)
 
 
 @pytest.mark.parametrize("name", [*PROFILES, *sorted({key for one in PROFILES.values() for key in one.metrics})])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,61 +12,20 @@ import pytest
 from bench import leaderboard, metrics, report, study, views
 from bench.leaderboard import Board
 from bench.store import Store
-from tests import synthetic
+from tests import browsing, synthetic
+from tests.browsing import Opened, opening
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install 'cytobench[test]'"
-)
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt install chromium"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
-
-
-@dataclass
-class Opened:
-    """A page, what it said on its console, and what it asked for from outside."""
-
-    page: object
-    complaints: list[str] = field(default_factory=list)
-
-    def text(self, selector: str) -> list[str]:
-        """The visible texts of all elements."""
-        found = self.page.locator(f"{selector}:visible")
-        return [" ".join(one.split()) for one in found.all_inner_texts()]
-
-    def column(self, key: str) -> list[str]:
-        """The visible cells of one column of the first leaderboard, in order."""
-        script = """key => { const table = document.querySelector('table.board');
-          const at = [...table.tHead.rows[0].cells].findIndex(one => one.dataset.key === key);
-          return [...table.tBodies[0].rows].filter(row => !row.hidden).map(row => {
-            const cell = row.cells[at].cloneNode(true); cell.querySelectorAll('small, .bar, .tag, details').forEach(one => one.remove());
-            return cell.textContent.trim().replace(/\\s+/g, ' '); }); }"""
-        return self.page.evaluate(script, key)
+pytestmark = browsing.MARKS
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    with sync_api.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    yield from browsing.launched()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two data sets, so that there is something to rank over."""
-    folder = synthetic.write(tmp_path_factory.mktemp("results"))
-    (folder / "study.toml").write_text(study.dump(replace(synthetic.STUDY, datasets=("smear", "lisc"))))
-    store = Store(folder)
-    for name, loss, skill in ((synthetic.FINE, "ce", 0.7), (synthetic.WEAK, "ce", 0.8), ("otsu", None, 0.2)):
-        synthetic.scored(store, replace(synthetic.cell(name, loss), dataset="lisc"), skill=skill)
-    report.write(folder)
-    return folder
+    return browsing.written(tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture
@@ -76,28 +33,6 @@ def opened(browser, folder: Path) -> Iterator[Opened]:
     with opening(browser, folder) as one:
         yield one
         assert [] == one.complaints
-
-
-class opening:  # noqa: N801 - used as a function
-    """A page in a fresh context; everything it complains of is kept."""
-
-    def __init__(self, browser, folder: Path, address: str = "", **options: object) -> None:
-        """Nothing is opened yet."""
-        self.browser, self.url, self.options = browser, f"file://{folder / 'index.html'}{address}", options
-
-    def __enter__(self) -> Opened:
-        self.context = self.browser.new_context(**({"viewport": {"width": 1400, "height": 900}} | self.options))
-        one = Opened(self.context.new_page())
-        one.page.on("console", lambda said: one.complaints.append(said.text))
-        one.page.on("pageerror", lambda error: one.complaints.append(str(error)))
-        one.page.on(
-            "request", lambda asked: asked.url.startswith(("file:", "data:")) or one.complaints.append(asked.url)
-        )
-        one.page.goto(self.url)
-        return one
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
 
 
 def boards(folder: Path, profile: str) -> list[Board]:
@@ -156,7 +91,7 @@ def test_filters_and_search_leave_what_fits_and_say_how_much_that_is(opened: Ope
 
     opened.page.locator("[data-control=q]").fill("UNET resnet50")
     assert ["unet encoder=resnet50"] == opened.column("architecture")
-    assert ["2 of 14 rows"] == opened.text("#shown")
+    assert ["2 of 14 rows · loss: ce · search: UNET resnet50"] == opened.text("#shown")
 
 
 def test_failed_cells_are_rows_and_can_be_asked_for(opened: Opened):
@@ -205,13 +140,14 @@ def test_the_address_keeps_every_choice_over_a_reload(browser, folder: Path):
 def test_an_address_that_makes_no_sense_shows_the_page_as_it_is(browser, folder: Path):
     with opening(browser, folder, "#nowhere?view=<b>&digits=99&sort=nothing&loss=nobody") as one:
         assert "default" == one.page.locator("[data-control=view]").input_value()
-        assert ["0 of 14 rows"] == one.text("#shown")
+        assert ["0 of 14 rows · loss: nobody"] == one.text("#shown")
         assert [] == one.complaints
 
 
 @pytest.mark.parametrize("kind", ["CSV", "Markdown", "LaTeX"])
 def test_copies_hold_what_is_seen(opened: Opened, kind: str):
     opened.page.locator("[data-control=q]").fill("resnet18 dice+ce (smear)")
+    opened.page.locator("#controls summary", has_text="Copy as").click()
     opened.page.get_by_role("button", name=f"Copy {kind}").click()
     text = opened.page.locator("#copied textarea").input_value()
     value = opened.column("mdice_d_fg")[0]

@@ -65,14 +65,15 @@ def board(folder: Path, profile: str = "default") -> Board:
     return leaderboard.boards(table, chosen)[0]
 
 
-def test_write_leaves_the_page_and_three_tables(folder: Path) -> None:
-    names = {path.name for path in folder.iterdir() if path.is_file()}
+def test_write_leaves_the_page_and_its_tables(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir() if path.is_file()} - {"leaderboard.parquet"}
 
     assert {
         "study.toml",
         "index.html",
         "leaderboard.csv",
         "leaderboard.md",
+        "leaderboard.tex",
         "leaderboard.json",
         "statistics.json",
     } == names
@@ -82,7 +83,7 @@ def test_the_json_has_one_entry_per_cell_failed_or_not(folder: Path) -> None:
     entries = json.loads((folder / "leaderboard.json").read_text())
 
     keys = {"dataset", "architecture", "loss", "seed", "fold", "status", "lr", "profile", "metrics", "intervals"}
-    keys |= {"rank", "rank_range", "tie_group"}
+    keys |= {"schema", "rank", "rank_range", "tie_group"}
     assert all(keys == set(entry) for entry in entries)
     assert sorted(entry["status"] for entry in entries) == ["diverged", "failed", "ok", "ok", "ok", "ok", "pending"]
     assert all(entry["metrics"] == {} for entry in entries if entry["status"] != "ok")

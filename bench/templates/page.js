@@ -123,27 +123,34 @@ function best(rows, table, at) {
   return better => (numbers.length && better ? shown(better === "lower" ? Math.min(...numbers) : Math.max(...numbers)) : null);
 }
 
+// What Python wrote is kept, and shown again where it was not switched: it also has the intervals of the other columns.
+function written(table, lines) {
+  table.written ??= lines.map(line => [...line.querySelectorAll(".metric")]);
+  return view() === data.views[0] && state.digits === START.digits ? table.written : null;
+}
+
 function switch_view(table) {
   const board = Number(table.dataset.board), chosen = view(), scores = plain(chosen).boards[board];
   const wanted = columns(chosen, board), rows = [...table.tBodies[0].rows];
   const numbers = chosen.classes ? data.boards[board][chosen.name]
     : scores.values.map((values, at) => (lacks_share(chosen) ? [...values, data.boards[board].background[at]] : values));
-  const old = [...table.querySelectorAll(".metric")];
+  const old = [...table.querySelectorAll(".metric")], lines = [table.tHead.rows[0], ...[...rows].sort((one, other) => one.dataset.at - other.dataset.at)];
+  const kept = written(table, lines);
   const tops = wanted.map((column, at) => best(rows, numbers, at)(column.better));
   const leading = column => !chosen.classes && column.name === chosen.primary;
-  table.tHead.rows[0].querySelector("[data-key=loss]").after(...wanted.map(column => header(column, leading(column))));
+  table.tHead.rows[0].querySelector("[data-key=loss]").after(...(kept?.[0] ?? wanted.map(column => header(column, leading(column)))));
   for (const row of rows) {
     const at = Number(row.dataset.at), network = !row.classList.contains("baseline");
     const rank = row.querySelector(".rank");
     rank.textContent = scores.rank[at];
     rank.dataset.sort = scores.place[at] ?? "";
     row.classList.toggle("shared", scores.rank[at].endsWith("="));
-    row.querySelector(".of-loss").after(...wanted.map((column, index) => {
+    row.querySelector(".of-loss").after(...(kept?.[at + 1] ?? wanted.map((column, index) => {
       const value = numbers[at][index], top = network && value !== null && shown(value) === tops[index];
       return leading(column) ? primary(value, scores.interval[at], scores.spread[at], column, top) : number(value, top);
-    }));
+    })));
   }
-  for (const one of old) one.remove();
+  for (const one of old) if (!kept?.some(line => line.includes(one))) one.remove();
 }
 
 // ---------------------------------------------------------------- rows
@@ -176,8 +183,9 @@ function arrange(table) {
 function draw() {
   let count = 0, of = 0;
   for (const table of document.querySelectorAll("table.board")) {
-    if (table.dataset.shows !== `${state.view} ${state.digits}`) switch_view(table);
-    table.dataset.shows = `${state.view} ${state.digits}`;
+    const wanted = `${state.view} ${state.digits}`;
+    if ((table.dataset.shows ?? `${START.view} ${START.digits}`) !== wanted) switch_view(table);
+    table.dataset.shows = wanted;
     arrange(table);
     const rows = [...table.tBodies[0].rows], seen = rows.filter(row => !row.hidden).length;
     [count, of] = [count + seen, of + rows.length];
@@ -189,7 +197,9 @@ function draw() {
   note.hidden = chosen === data.views[0];
   note.textContent = chosen.classes ? `Scores of the single classes; ranks as under ${data.views[0].title}.`
     : `Shown by another definition: ${chosen.title} (${chosen.id}). ${chosen.users} The sentences and figures of this page keep to ${data.views[0].title}.`;
-  announce(count === of ? `${of} rows` : `${count} of ${of} rows`);
+  const asked = Object.entries(AXES).filter(([key]) => state[key].length).map(([key, title]) => `${title}: ${state[key].join(" or ")}`);
+  if (state.q.trim()) asked.push(`search: ${state.q.trim()}`);
+  announce([count === of ? `${of} rows` : `${count} of ${of} rows`, ...asked].join(" · "));
 }
 
 // ---------------------------------------------------------------- the ranking over all data sets
@@ -206,7 +216,9 @@ function draw_overall() {
     row.cells[0].dataset.sort = mean ?? "";
     row.classList.toggle("shared", close > 1 && mean !== null && mean - top <= chosen.across.critical);
     [...row.cells].slice(2).forEach((cell, board) => {
-      const at = cell.dataset.at, value = at === undefined ? null : chosen.boards[board].values[at][main];
+      const at = cell.dataset.at;
+      if (at === undefined) return; // it was not run there
+      const value = chosen.boards[board].values[at][main];
       cell.replaceChildren(shown(value), make("small", { textContent: value === null ? "" : `rank ${chosen.boards[board].rank[at]}` }));
     });
   }
@@ -217,53 +229,84 @@ function draw_overall() {
 const TOP = [...document.querySelectorAll("table.overall tbody tr")].filter(row => !row.hasAttribute("data-more")).length;
 const more = document.getElementById("more");
 if (more) {
-  more.hidden = false;
-  more.addEventListener("click", () => { document.querySelector("table.overall").classList.add("all"); more.remove(); });
+  more.addEventListener("click", () => {
+    document.querySelector("table.overall").classList.add("all");
+    more.closest("div").querySelector("summary")?.focus();
+    more.remove();
+  });
 }
 
 // ---------------------------------------------------------------- controls
+const differs = key => JSON.stringify(state[key]) !== JSON.stringify(START[key]);
+
+// A list that opens below its name, and is moved back where it would leave the screen.
+function drop(title, list) {
+  const box = make("details", { className: "menu" }, make("summary", { textContent: title }), list);
+  box.addEventListener("toggle", () => {
+    list.style.left = "0";
+    const over = list.getBoundingClientRect().right + 8 - document.documentElement.clientWidth;
+    if (box.open && over > 0) list.style.left = `${-over}px`;
+  });
+  return box;
+}
+
 function menu(title, key, options) {
-  const list = make("div", { className: "choices" }), name = make("summary", { textContent: title });
-  const box = make("details", { className: "menu" }, name, list);
+  const list = make("div", { className: "choices" }), box = drop(title, list);
   for (const [value, text] of options) {
     const tick = make("input", { type: "checkbox", value });
     tick.addEventListener("change", () => {
       change({ [key]: [...list.querySelectorAll("input:checked")].map(one => one.value) });
     });
-    list.append(make("label", {}, tick, ` ${text}`));
+    list.append(make("label", {}, tick, make("span", { textContent: text })));
   }
   box.dataset.control = key;
   box.refresh = () => {
     for (const tick of list.querySelectorAll("input")) tick.checked = state[key].includes(tick.value);
-    name.textContent = state[key].length ? `${title} (${state[key].length})` : title;
+    box.firstChild.textContent = state[key].length ? `${title} (${state[key].length})` : title;
+    box.classList.toggle("on", differs(key));
   };
   return box;
 }
 
 function choice(title, key, groups) {
-  const select = make("select");
+  const select = make("select", { title, ariaLabel: title });
   for (const [group, options] of groups) {
     const inside = options.map(([value, text]) => make("option", { value, textContent: text }));
     select.append(...(group ? [make("optgroup", { label: group }, ...inside)] : inside));
   }
   select.addEventListener("change", () => change({ [key]: select.value }));
   select.dataset.control = key;
-  select.refresh = () => { select.value = state[key]; };
-  return make("label", { className: "choice" }, make("span", { textContent: title }), select);
+  select.refresh = () => { select.value = state[key]; select.classList.toggle("on", differs(key)); };
+  return select;
+}
+
+// `tables` gives the tables to copy, as they are when the button is used.
+function copies(tables) {
+  const list = make("div", { className: "choices" }), box = drop("Copy as", list);
+  for (const kind of Object.keys(COPIES)) {
+    const button = make("button", { type: "button", textContent: kind, ariaLabel: `Copy ${kind}` });
+    button.addEventListener("click", () => {
+      box.open = false;
+      box.firstChild.focus(); // where the dialog returns to
+      copy(kind, tables());
+    });
+    list.append(button);
+  }
+  return box;
 }
 
 function controls() {
   const place = document.getElementById("controls"), rows = [...document.querySelectorAll("table.board tbody tr")];
-  const search = make("input", { type: "search", placeholder: "unet dice" });
+  const search = make("input", { type: "search", placeholder: "Search: unet dice", ariaLabel: "Search" });
   search.addEventListener("input", () => change({ q: search.value }));
   search.dataset.control = "q";
-  search.refresh = () => { if (search.value !== state.q) search.value = state.q; };
+  search.refresh = () => { if (search.value !== state.q) search.value = state.q; search.classList.toggle("on", differs("q")); };
   place.append(
     choice("Definition", "view", [
       ["Metric profiles", data.views.map(one => [one.name, one.title])],
       ["Single classes", views.filter(one => one.classes).map(one => [one.name, one.title])],
     ]),
-    make("label", { className: "choice" }, make("span", { textContent: "Search" }), search),
+    search,
   );
   for (const [key, title] of Object.entries(AXES)) {
     const values = [...new Set(rows.flatMap(row => row.dataset[key].split("|")).filter(Boolean))].sort();
@@ -271,20 +314,19 @@ function controls() {
   }
   const fixed = [...document.querySelectorAll("table.board thead")].slice(0, 1).flatMap(head => [...head.rows[0].cells]);
   const hideable = fixed.filter(one => !one.classList.contains("metric") && !["rank", "architecture"].includes(one.dataset.key));
+  const reset = make("button", { type: "button", textContent: "Reset" });
+  reset.addEventListener("click", () => { change(structuredClone(START)); search.focus(); });
+  reset.dataset.control = "reset";
+  reset.refresh = () => { reset.disabled = !Object.keys(START).some(differs); };
   place.append(
     menu("hide columns", "hide", [...hideable.map(one => [one.dataset.key, one.textContent.trim()]),
-      ...data.views[0].metrics.filter(one => one.name !== data.views[0].primary).map(one => [one.name, `${one.title} (${one.small})`])]),
-    choice("Decimals", "digits", [["", ["1", "2", "3", "4", "5", "6"].map(one => [one, one])]]),
+      ...data.views[0].metrics.filter(one => one.name !== data.views[0].primary).map(one => [one.name, one.small ? `${one.title} (${one.small})` : one.title])]),
+    choice("Decimals", "digits", [["", ["1", "2", "3", "4", "5", "6"].map(one => [one, `${one} decimal${one === "1" ? "" : "s"}`])]]),
+    copies(() => [...document.querySelectorAll("table.board")].filter(table => !table.closest("section").hidden)
+      .map(table => [data.boards[table.dataset.board].title, seen(table)])),
+    reset,
   );
-  for (const kind of Object.keys(COPIES)) {
-    const button = make("button", { type: "button", textContent: `Copy ${kind}` });
-    button.addEventListener("click", () => copy(kind));
-    place.append(button);
-  }
-  const reset = make("button", { type: "button", textContent: "Reset" });
-  reset.addEventListener("click", () => change(structuredClone(START)));
-  place.append(reset);
-  place.hidden = false;
+  document.getElementById("overall")?.append(copies(() => [["Mean ranks over the data sets", seen(document.querySelector("table.overall"))]]));
 }
 
 // ---------------------------------------------------------------- copies of what is seen
@@ -295,7 +337,7 @@ const cell_text = cell => {
   copied.querySelector("small")?.remove();
   return copied.textContent.replace(/\s+/g, " ").trim() + (small ? ` (${small})` : "");
 };
-const seen = table => [table.tHead.rows[0], ...table.tBodies[0].rows].filter(row => !row.hidden)
+const seen = table => [table.tHead.rows[0], ...table.tBodies[0].rows].filter(row => row.checkVisibility())
   .map(row => [...row.cells].filter(cell => !cell.hidden).map(cell_text));
 const TEX = { "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "%": "\\%", "_": "\\_", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}", "±": "$\\pm$" };
 const tex = text => text.replace(/[\\{}$&#%_^~±]/g, one => TEX[one]);
@@ -310,9 +352,8 @@ const COPIES = {
   CSV: (title, rows) => rows.map(row => row.map(one => (/[",\n]/.test(one) ? `"${one.replace(/"/g, '""')}"` : one)).join(",")).join("\n"),
 };
 
-async function copy(kind) {
-  const tables = [...document.querySelectorAll("table.board")].filter(table => !table.closest("section").hidden);
-  const text = tables.map(table => COPIES[kind](data.boards[table.dataset.board].title, seen(table))).join("\n\n") + "\n";
+async function copy(kind, tables) {
+  const text = tables.map(([title, rows]) => COPIES[kind](title, rows)).join("\n\n") + "\n";
   const dialog = document.getElementById("copied"), field = dialog.querySelector("textarea");
   field.value = text;
   dialog.querySelector("h2").textContent = kind;
@@ -346,10 +387,18 @@ for (const head of document.querySelectorAll("table.board thead th")) {
   if (button.title) { head.dataset.tip = button.title; button.removeAttribute("title"); }
 }
 document.addEventListener("mouseover", event => explain(event.target));
-document.addEventListener("focusin", event => explain(event.target));
-document.addEventListener("keydown", event => { if (event.key === "Escape") hush(); });
+const shut = target => {
+  for (const one of document.querySelectorAll("details.menu[open]")) if (!one.contains(target)) one.open = false;
+};
+document.addEventListener("focusin", event => { explain(event.target); shut(event.target); });
+document.addEventListener("keydown", event => {
+  if (event.key !== "Escape") return;
+  hush();
+  document.activeElement.closest("details.menu[open]")?.firstChild.focus();
+  shut(null);
+});
 document.addEventListener("click", event => {
-  for (const one of document.querySelectorAll("details.menu[open]")) if (!one.contains(event.target)) one.open = false;
+  shut(event.target);
   const button = event.target.closest("table.board thead button");
   if (!button) return;
   const head = button.closest("th"), first = first_order(head), now = head.getAttribute("aria-sort");
@@ -358,6 +407,23 @@ document.addEventListener("click", event => {
 });
 document.querySelector("#copied button").addEventListener("click", () => document.getElementById("copied").close());
 addEventListener("hashchange", () => { read(); draw(); });
+
+// On paper nothing can be opened: what matters is open there, and everything else that is closed is left out.
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details[data-print]:not([open])")];
+  for (const one of opened) one.open = true;
+});
+addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
+
+// The keyboard stops only where there is something to scroll.
+const regions = [...document.querySelectorAll(".scroll[tabindex]")];
+const stops = () => {
+  const wide = regions.map(one => one.scrollWidth > one.clientWidth);
+  regions.forEach((one, at) => { if (wide[at]) one.tabIndex = 0; else one.removeAttribute("tabindex"); });
+};
+addEventListener("load", stops);
+addEventListener("resize", stops);
 
 document.documentElement.classList.add("js");
 read();
