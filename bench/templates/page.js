@@ -181,6 +181,7 @@ function arrange(table) {
 }
 
 function draw() {
+  document.documentElement.style.setProperty("--numbers", `${6.6 + Math.max(0, state.digits - 3) * 1.1}rem`); // so that bars line up
   let count = 0, of = 0;
   for (const table of document.querySelectorAll("table.board")) {
     const wanted = `${state.view} ${state.digits}`;
