@@ -68,10 +68,13 @@ def lines(data: bytes) -> list[dict[str, object]]:
 
     Raises:
         StudyError: If pyarrow is not installed.
-        ValueError: If it is no Parquet.
+        ValueError: If it is no Parquet, or damaged.
     """
     reader: Any = extras.load("pyarrow.parquet", extra="parquet", wanted_by=FILE)
-    return reader.read_table(io.BytesIO(data)).to_pylist()
+    try:
+        return reader.read_table(io.BytesIO(data)).to_pylist()
+    except OSError as error:  # what pyarrow says of damaged pages
+        raise ValueError(str(error)) from error
 
 
 def _line(row: Row, profile: Profile, names: Sequence[str]) -> dict[str, object]:

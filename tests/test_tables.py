@@ -182,9 +182,11 @@ def test_a_changed_parquet_file_is_found_and_a_missing_one_is_no_finding(folder:
     assert [] == list(recompute.differences(content, ()))
     path.write_bytes(parquet.as_parquet(other, content.boards, content.profile))
     assert [("leaderboard.parquet", "differs from the records in 14 rows.")] == list(recompute.differences(content, ()))
-    path.write_bytes(b"no parquet")
-    [(name, what)] = recompute.differences(content, ())
-    assert ("leaderboard.parquet", True) == (name, what.startswith("cannot be read: "))
+    whole = path.read_bytes()
+    for damaged in (b"no parquet", whole[:4] + bytes(60) + whole[64:]):
+        path.write_bytes(damaged)
+        [(name, what)] = recompute.differences(content, ())
+        assert ("leaderboard.parquet", True) == (name, what.startswith("cannot be read: "))
     path.unlink()
     assert [] == list(recompute.differences(content, ()))
 
