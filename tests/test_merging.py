@@ -366,6 +366,19 @@ def test_every_row_stands_below_one_command(folders: list[Path]):
     assert [None] == [row.cell.loss for group in groups if not group.command for row in group.rows]
 
 
+def test_a_network_has_one_command_for_all_its_folds_and_seeds(tmp_path: Path):
+    store = Store(tmp_path)
+    folded = replace(synthetic.STUDY, folds=3, seeds=2)
+    rows = [Row(cell=one, status="ok", record=None, values={}, store=store) for one in plan.cells(folded)]
+
+    groups = provenance.anew(rows, store)
+    commands = [group.command for group in groups if group.command]
+
+    assert len(set(commands)) == len(commands)
+    assert {9} == {len(group.rows) for group in groups if group.command}
+    assert len(rows) == sum(len(group.rows) for group in groups)
+
+
 def test_networks_of_the_catalogue_are_cited_and_others_named():
     known, unknown = provenance.works([FINE, WEAK, "mine[a=1]"])
 
