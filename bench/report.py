@@ -139,6 +139,7 @@ def publish(content: Content, refresh: int | None = None) -> Path:
         path = root / name
         if not path.is_file() or path.read_bytes() != data:
             write_bytes(path, data)
+    album.tidy(root / album.FOLDER, shown.files)
     return root / "index.html"
 
 
