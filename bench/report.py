@@ -51,7 +51,7 @@ from bench.metrics import Profile
 from bench.ranking import Across, Missing
 from bench.records import Record, Status
 from bench.specs import Study
-from bench.store import Store, write_bytes
+from bench.store import Store, write_bytes, writing
 from bench.views import View
 
 MERGED = "merged"
@@ -139,6 +139,9 @@ def publish(content: Content, refresh: int | None = None) -> Path:
         path = root / name
         if not path.is_file() or path.read_bytes() != data:
             write_bytes(path, data)
+    if parquet.FILE not in files:
+        with writing(root / parquet.FILE):
+            (root / parquet.FILE).unlink(missing_ok=True)  # of earlier numbers, where pyarrow was installed
     album.tidy(root / album.FOLDER, shown.files)
     return root / "index.html"
 
