@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.leaderboard import Row
 from bench.metrics import Counts, Metric, source
+from bench.rows import Row
 from bench.specs import IGNORE
 
 Pixels = NDArray[np.uint8]

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from bench import catalog, names
 from bench.errors import BenchError
-from bench.leaderboard import Row
 from bench.quantities import duration, rate
+from bench.rows import Row
 from bench.specs import Study
 from bench.store import Store
 

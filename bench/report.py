@@ -45,11 +45,12 @@ from bench import study as studies
 from bench.album import Album
 from bench.drawings import Drawing
 from bench.errors import StoreError, StudyError
-from bench.leaderboard import Board, Row
+from bench.leaderboard import Board
 from bench.merging import Source
 from bench.metrics import Profile
 from bench.ranking import Across, Missing
 from bench.records import Record, Status
+from bench.rows import DISPUTED, Row, score
 from bench.specs import Study
 from bench.store import Store, write_bytes, writing
 from bench.views import View
@@ -107,7 +108,7 @@ def collect(
     found = merging.merge(roots, [profile, *metrics.PROFILES.values()])
     store = Store(target or (roots[0] if len(roots) == 1 else roots[0].parent / MERGED))
     _check_target(store.root, roots)
-    rows = leaderboard.score(found.rows, profile)
+    rows = score(found.rows, profile)
     boards = leaderboard.boards(rows, profile)
     return Content(
         study=found.study,
@@ -266,7 +267,7 @@ def island(value: object) -> str:
 def tally(table: Iterable[Row]) -> dict[str, int]:
     """How many cells ended how, ok first."""
     found = Counter(row.status for row in table)
-    order = [*map(str, Status), leaderboard.DISPUTED, "stale", "pending"]
+    order = [*map(str, Status), DISPUTED, "stale", "pending"]
     return {status: found[status] for status in order if found[status]}
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from bench import cli_watch, gallery, leaderboard, merging, metrics, names, plan, provenance, report, study, watch
 from bench.errors import StoreError, StudyError
-from bench.leaderboard import Board, Row
+from bench.leaderboard import Board
 from bench.merging import Merged
+from bench.rows import Row, score
 from bench.specs import Cell, Study
 from bench.store import Store, read_arrays, sha256
 from tests import synthetic
@@ -38,7 +39,7 @@ def folders(kept: Path, tmp_path: Path) -> list[Path]:
 
 def merged(folders: list[Path]) -> Merged:
     found = merging.merge(folders, [PROFILE])
-    return found._replace(rows=leaderboard.score(found.rows, PROFILE))
+    return found._replace(rows=score(found.rows, PROFILE))
 
 
 def boards(found: Merged) -> list[Board]:

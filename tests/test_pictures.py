@@ -18,7 +18,7 @@ from PIL import Image
 from bench import album, gallery, leaderboard, metrics, picks, pictures, report, study, thumbnails, verify
 from bench.errors import DiskFull, StoreError
 from bench.gallery import Gallery
-from bench.leaderboard import Row
+from bench.rows import Row
 from bench.specs import ClassSpec
 from bench.store import Store, read_arrays, write_arrays
 from tests import planted, synthetic

@@ -18,9 +18,9 @@ import pytest
 
 from bench import cli, formats, latex, markdown, parquet, recompute, report, study
 from bench.errors import StudyError
-from bench.leaderboard import DISPUTED
 from bench.ranking import Missing
 from bench.records import Status
+from bench.rows import DISPUTED
 from bench.store import Store
 from tests import commands, synthetic
 
