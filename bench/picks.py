@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -93,6 +94,6 @@ def doubtful(counts: Sequence[Counts]) -> NDArray[np.float64]:
     Returns:
         (images,), in [0, 1]; 0 where no pixel counts.
     """
-    least = np.min(np.stack(counts), axis=0)
+    least = functools.reduce(np.minimum, counts)  # never all of them once more in memory
     wrong = least.sum(axis=(1, 2), dtype=np.int64) - np.trace(least, axis1=1, axis2=2, dtype=np.int64)
     return wrong / np.maximum(counts[0].sum(axis=(1, 2), dtype=np.int64), 1)

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +114,18 @@ def test_counts_bound_from_above_how_much_networks_can_agree_against_a_mask():
 
     assert (picks.doubtful(counts) >= shares).all()
     assert [0.25] == picks.doubtful([np.array([[[3, 1], [0, 0]]])] * 3).tolist()
+
+
+def test_the_matrices_of_many_networks_are_not_copied():
+    counts = [np.ones((200, 8, 8), np.uint32)] * 300
+    tracemalloc.start()
+    try:
+        picks.doubtful(counts)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10 * counts[0].nbytes
 
 
 def test_the_error_map_says_what_became_of_every_pixel():
