@@ -7,7 +7,8 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,10 @@ FURTHER = 150
 """Standings beyond them whose best, median and worst image are in the folder alone, over all data sets."""
 VERSION = "1"
 """Of how pictures are painted; part of the name of every file, so that an old one is not taken for a new one."""
+LEFT = 3600
+"""Nobody is writing a picture for so long [s]."""
 _NAME = re.compile(r"[0-9a-f]{20}\.(?:png|jpg)")
+_PART = re.compile(rf"\.{_NAME.pattern}\.\d+\.part")
 
 
 @dataclass(slots=True)
@@ -164,7 +168,7 @@ def album(boards: Sequence[Board], metric: Metric) -> Album:
 
 
 def write(folder: Path, files: Mapping[str, Callable[[], bytes]]) -> None:
-    """Write the files that are not there yet, and remove those of earlier pages that no picture links to any more.
+    """Write the files that are not there yet.
 
     Raises:
         DiskFull: If there is no room.
@@ -177,13 +181,34 @@ def write(folder: Path, files: Mapping[str, Callable[[], bytes]]) -> None:
             path = folder / name
             if not path.is_file() or not path.stat().st_size:
                 part = folder / f".{name}.{os.getpid()}.part"
-                part.write_bytes(paint())  # not synced: a picture that a power cut takes is painted again
-                part.replace(path)
+                try:
+                    part.write_bytes(paint())  # not synced: a picture that a power cut takes is painted again
+                    part.replace(path)
+                finally:
+                    part.unlink(missing_ok=True)
+
+
+def tidy(folder: Path, files: Collection[str]) -> None:
+    """Remove the pictures of earlier pages, once no page links to them, and what kills left of some an hour ago.
+
+    Younger parts may be those of another report, which is writing them.
+
+    Raises:
+        StoreError: If the folder cannot be written.
+    """
+    with writing(folder):
         for path in folder.iterdir() if folder.is_dir() else ():
-            if (_NAME.fullmatch(path.name) and path.name not in files) or path.name.endswith(".part"):
+            if (_NAME.fullmatch(path.name) and path.name not in files) or _left(path):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()  # only where nothing is left in it
+
+
+def _left(path: Path) -> bool:
+    """Whether a file is one that was being written long ago."""
+    with contextlib.suppress(FileNotFoundError):
+        return bool(_PART.fullmatch(path.name)) and time.time() - path.stat().st_mtime > LEFT
+    return False
 
 
 def linked(page: str) -> list[str]:

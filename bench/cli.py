@@ -203,6 +203,8 @@ def report(
     if watch:
         if form is not Format.TABLE:
             raise StudyError("--watch writes the page and its tables; it prints none. Leave out --format.")
+        if published:
+            raise StudyError("--watch prints no boards for --published to stand below. Leave it out.")
         if formats:
             raise StudyError("--watch does not write --figures. Run bench report --figures once the study has ended.")
         cli_watch.watch(folders, collect, every)

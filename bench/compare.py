@@ -16,9 +16,10 @@ import numpy as np
 
 from bench import leaderboard, metrics, paired, plan, statistics
 from bench.errors import StudyError
-from bench.leaderboard import Row, Standing
+from bench.leaderboard import Standing
 from bench.metrics import Counts, Metric, Profile
 from bench.records import Record
+from bench.rows import Row
 from bench.selection import Side
 from bench.specs import ClassSpec
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.leaderboard import Board, Row, label
+from bench.leaderboard import Board, label
 from bench.measures import MEASURES
 from bench.profiles import PROFILES, SHARE
+from bench.rows import Row
 from bench.rules import Counts, Metric, Profile, constant
 from bench.shapes import GROUPS
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import names, svg
 from bench.errors import NameUnknown
-from bench.leaderboard import Board, Row, Standing
+from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
+from bench.rows import Row
 from bench.specs import Option
 from bench.svg import INK, drawn
 

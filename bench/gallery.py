@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from bench import picks, thumbnails
 from bench.errors import StoreError
-from bench.leaderboard import DISPUTED, Board, Row, Standing
+from bench.leaderboard import Board, Standing
 from bench.metrics import Metric
 from bench.records import Status
+from bench.rows import DISPUTED, Row
 from bench.specs import ClassSpec
 from bench.store import read_arrays
 

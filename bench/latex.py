@@ -113,7 +113,9 @@ def _numbers(one: Standing, name: str, profile: Profile, best: Mapping[str, floa
 def _labels(names: Sequence[str], study: str) -> list[str]:
     """A label for each table, of letters, digits and dashes; no two are alike."""
     plain = [re.sub(r"[^a-z0-9]+", "-", f"{study}-{name}".lower()).strip("-") for name in names]
-    return [f"tab:{one}{f'-{at}' if plain.count(one) > 1 else ''}" for at, one in enumerate(plain, start=1)]
+    if len(set(plain)) < len(plain):
+        plain = [f"{one}-{at}" for at, one in enumerate(plain, start=1)]
+    return [f"tab:{one}" for one in plain]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -101,12 +101,6 @@ def confusion(standing: Standing) -> Matrix | None:
     return Matrix(rows, tuple(named), values, texts)
 
 
-def confusions(board: Board) -> dict[tuple[str, str | None], Matrix]:
-    """That of every network and baseline that has one."""
-    found = {(one.architecture, one.loss): confusion(one) for one in board.standings}
-    return {name: info for name, info in found.items() if info is not None}
-
-
 def first(info: Matrix, rows: int) -> Matrix:
     """No more than the first rows."""
     return info._replace(rows=info.rows[:rows], values=info.values[:rows], texts=info.texts[:rows])

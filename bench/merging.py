@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import leaderboard, plan
+from bench import plan
 from bench import study as studies
 from bench.errors import StudyError
-from bench.leaderboard import DISPUTED, Row
 from bench.metrics import Profile
 from bench.records import FINAL
+from bench.rows import DISPUTED, Row, stored
 from bench.specs import Study
 from bench.store import Store
 
@@ -71,10 +71,7 @@ def merge(folders: Sequence[Path], profiles: Sequence[Profile]) -> Merged:
     names = called(places)
     own = [studies.load(str(folder / "study.toml")) for folder in folders]
     study = unite(dict(zip(map(str, folders), own, strict=True)))
-    tables = {
-        name: leaderboard.stored(one, Store(folder), profiles)
-        for name, one, folder in zip(names, own, folders, strict=True)
-    }
+    tables = {name: stored(one, Store(folder), profiles) for name, one, folder in zip(names, own, folders, strict=True)}
     rows, notes = join(tables)
     places_in = {cell: at for at, cell in enumerate(plan.cells(study))}
     rows.sort(key=lambda row: places_in[row.cell])  # stable: variants stay in the order of the folders

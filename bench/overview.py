@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench import figures, names, quantities, views
-from bench.leaderboard import DISPUTED, Board, Row
+from bench.leaderboard import Board
 from bench.metrics import Profile
 from bench.quantities import word
 from bench.ranking import Across
+from bench.rows import DISPUTED, Row
 from bench.sections import Section, short_title
 from bench.specs import Study
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from bench import extras, tables
 from bench.errors import StudyError
-from bench.leaderboard import Board, Row
+from bench.leaderboard import Board
 from bench.metrics import Profile
+from bench.rows import Row
 
 FILE = "leaderboard.parquet"
 HEAD = {
@@ -68,10 +69,13 @@ def lines(data: bytes) -> list[dict[str, object]]:
 
     Raises:
         StudyError: If pyarrow is not installed.
-        ValueError: If it is no Parquet.
+        ValueError: If it is no Parquet, or damaged.
     """
     reader: Any = extras.load("pyarrow.parquet", extra="parquet", wanted_by=FILE)
-    return reader.read_table(io.BytesIO(data)).to_pylist()
+    try:
+        return reader.read_table(io.BytesIO(data)).to_pylist()
+    except OSError as error:  # what pyarrow says of damaged pages
+        raise ValueError(str(error)) from error
 
 
 def _line(row: Row, profile: Profile, names: Sequence[str]) -> dict[str, object]:

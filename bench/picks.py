@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.leaderboard import Row
 from bench.metrics import Counts, Metric, source
+from bench.rows import Row
 from bench.specs import IGNORE
 
 Pixels = NDArray[np.uint8]
@@ -93,6 +94,6 @@ def doubtful(counts: Sequence[Counts]) -> NDArray[np.float64]:
     Returns:
         (images,), in [0, 1]; 0 where no pixel counts.
     """
-    least = np.min(np.stack(counts), axis=0)
+    least = functools.reduce(np.minimum, counts)  # never all of them once more in memory
     wrong = least.sum(axis=(1, 2), dtype=np.int64) - np.trace(least, axis1=1, axis2=2, dtype=np.int64)
     return wrong / np.maximum(counts[0].sum(axis=(1, 2), dtype=np.int64), 1)

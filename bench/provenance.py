@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from bench import catalog, names
 from bench.errors import BenchError
-from bench.leaderboard import Row
 from bench.quantities import duration, rate
+from bench.rows import Row
 from bench.specs import Study
 from bench.store import Store
 
@@ -48,11 +48,11 @@ def anew(table: Sequence[Row], page: Store) -> list[Anew]:
     Args:
         page: Where the page stands; the study.toml beside it is named without a path.
     """
-    result = []
-    for _, group in itertools.groupby(table, key=lambda row: (row.dataset, row.architecture, row.cell.loss, row.store)):
-        rows = tuple(group)
-        result.append(Anew("" if rows[0].cell.loss is None else command(rows[0], page), rows))
-    return result
+    groups: dict[tuple[str, str, str | None, Path | None], list[Row]] = {}
+    for row in table:
+        root = None if row.store is None else row.store.root
+        groups.setdefault((row.dataset, row.architecture, row.cell.loss, root), []).append(row)
+    return [Anew("" if rows[0].cell.loss is None else command(rows[0], page), tuple(rows)) for rows in groups.values()]
 
 
 def command(row: Row, page: Store) -> str:

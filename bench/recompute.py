@@ -23,6 +23,8 @@ MOST = 20
 """Places that are told of one file; a file that is another one altogether differs in thousands."""
 HEAD = ("dataset", "architecture", "loss", "seed", "fold", "status", "lr")
 """The columns before the metrics."""
+SAID = ("style", "title", "alt", "aria-label")
+"""Attributes of a page that hold numbers, beside those of the script's."""
 Table = dict[str, dict[str, object]]
 
 
@@ -148,13 +150,14 @@ class _Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep what a column is sorted by and how long a bar is."""
+        """Keep what a row is sorted and filtered by, how long a bar is, and what is told on hover or read out."""
         self.skipped += tag in ("svg", "style")
         values = dict(attrs)
         if tag == "h2":
             self.section = values.get("id") or self.section
-        for name in ("data-sort", "style"):
-            if not self.skipped and values.get(name) is not None:
+        said = (name for name in values if name in SAID or (name.startswith("data-") and name != "data-refresh"))
+        for name in said:
+            if not self.skipped and values[name] is not None:
                 self.pieces.append(f"{self.section}: {values[name]}")
 
     def handle_endtag(self, tag: str) -> None:

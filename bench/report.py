@@ -45,13 +45,14 @@ from bench import study as studies
 from bench.album import Album
 from bench.drawings import Drawing
 from bench.errors import StoreError, StudyError
-from bench.leaderboard import Board, Row
+from bench.leaderboard import Board
 from bench.merging import Source
 from bench.metrics import Profile
 from bench.ranking import Across, Missing
 from bench.records import Record, Status
+from bench.rows import DISPUTED, Row, score
 from bench.specs import Study
-from bench.store import Store, write_bytes
+from bench.store import Store, write_bytes, writing
 from bench.views import View
 
 MERGED = "merged"
@@ -107,7 +108,7 @@ def collect(
     found = merging.merge(roots, [profile, *metrics.PROFILES.values()])
     store = Store(target or (roots[0] if len(roots) == 1 else roots[0].parent / MERGED))
     _check_target(store.root, roots)
-    rows = leaderboard.score(found.rows, profile)
+    rows = score(found.rows, profile)
     boards = leaderboard.boards(rows, profile)
     return Content(
         study=found.study,
@@ -139,6 +140,10 @@ def publish(content: Content, refresh: int | None = None) -> Path:
         path = root / name
         if not path.is_file() or path.read_bytes() != data:
             write_bytes(path, data)
+    if parquet.FILE not in files:
+        with writing(root / parquet.FILE):
+            (root / parquet.FILE).unlink(missing_ok=True)  # of earlier numbers, where pyarrow was installed
+    album.tidy(root / album.FOLDER, shown.files)
     return root / "index.html"
 
 
@@ -262,7 +267,7 @@ def island(value: object) -> str:
 def tally(table: Iterable[Row]) -> dict[str, int]:
     """How many cells ended how, ok first."""
     found = Counter(row.status for row in table)
-    order = [*map(str, Status), leaderboard.DISPUTED, "stale", "pending"]
+    order = [*map(str, Status), DISPUTED, "stale", "pending"]
     return {status: found[status] for status in order if found[status]}
 
 

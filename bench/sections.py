@@ -10,12 +10,13 @@ import numpy as np
 from bench import comparisons, doubts, drawings, efficiency, figures, matrices, metrics, published, rates, tables, views
 from bench.comparisons import Precision
 from bench.efficiency import Price
-from bench.leaderboard import Board, Row, Standing
+from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.published import Beside
 from bench.quantities import word
 from bench.rates import Tolerance
 from bench.records import DataCard, Status
+from bench.rows import Row
 from bench.specs import ClassSpec
 from bench.views import View
 

@@ -9,8 +9,9 @@ from bench import leaderboard, report
 from bench import study as studies
 from bench.catalog import unknown
 from bench.errors import StudyError
-from bench.leaderboard import Row, Standing
+from bench.leaderboard import Standing
 from bench.metrics import Profile
+from bench.rows import Row
 from bench.store import Store, read_record
 
 

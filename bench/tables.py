@@ -8,9 +8,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bench.leaderboard import Board, Row, Standing
+from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
+from bench.rows import Row
 
 SCHEMA = 1
 """Version of the objects in leaderboard.json, which docs/leaderboard.schema.json describes."""

@@ -21,8 +21,9 @@ def size(height: int, width: int, edge: int = EDGE) -> tuple[int, int]:
 
 
 def mask(labels: NDArray[np.uint8], edge: int = EDGE) -> NDArray[np.uint8]:
-    """A mask uint8 (H, W) by nearest neighbour; the pixels taken depend on its shape alone."""
-    return resize(labels, labels, size(*labels.shape, edge))[1]
+    """A mask uint8 (H, W) by nearest neighbour; the pixels taken are those of `places`, whatever Pillow rounds to."""
+    rows, columns = (places(*lengths) for lengths in zip(labels.shape, size(*labels.shape, edge), strict=True))
+    return np.ascontiguousarray(labels[rows][:, columns])
 
 
 def image(pixels: NDArray[np.uint8], edge: int = EDGE) -> NDArray[np.uint8]:

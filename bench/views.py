@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from bench import catalog, leaderboard, names, ranking
 from bench.errors import BenchError
-from bench.leaderboard import Board, Row, Standing
+from bench.leaderboard import Board, Standing
 from bench.metrics import PROFILES, Metric, Profile, background_share
 from bench.profiles import SHARE
 from bench.ranking import Missing
+from bench.rows import MANY, Row, score_all
 from bench.specs import Option
 
 CLASSES = {"dice": "dice_d", "iou": "iou_d"}
@@ -28,14 +29,12 @@ def views(table: Sequence[Row], chosen: View) -> Iterator[View]:
     """The chosen view, and that of every other profile under which some row has a value.
 
     Args:
-        table: Rows as `leaderboard.stored` gives them, with the measures of all profiles.
+        table: Rows as `rows.stored` gives them, with the measures of all profiles.
         chosen: What the page is made for.
     """
     yield chosen
-    others = (
-        [one for one in PROFILES.values() if one.name != chosen.profile.name] if len(table) <= leaderboard.MANY else []
-    )
-    for profile, rows in zip(others, leaderboard.score_all(table, others), strict=True):
+    others = [one for one in PROFILES.values() if one.name != chosen.profile.name] if len(table) <= MANY else []
+    for profile, rows in zip(others, score_all(table, others), strict=True):
         if any(row.values.get(profile.primary) is not None for row in rows):
             yield View(profile, leaderboard.boards(rows, profile))
 

@@ -133,6 +133,13 @@ def test_formats_are_read_once_each_and_unknown_ones_refused() -> None:
         paper.chosen(["pdf", "gif"])
 
 
+def test_watching_prints_nothing_for_published_numbers_to_stand_below(folder: Path) -> None:
+    done = CliRunner().invoke(cli.app, ["report", str(folder), "--watch", "--published"])
+
+    assert isinstance(done.exception, StudyError)
+    assert "--watch prints no boards" in str(done.exception)
+
+
 def test_watching_writes_no_figures(folder: Path) -> None:
     done = CliRunner().invoke(cli.app, ["report", str(folder), "--watch", "--figures"])
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from bench import leaderboard, metrics, rates, report, study
-from bench.leaderboard import Board, Row
+from bench.leaderboard import Board
 from bench.rates import Sweep, Tried
 from bench.records import Epoch, TrialStatus
+from bench.rows import Row
 from bench.store import Store
 from tests import synthetic
 

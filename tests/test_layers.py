@@ -42,7 +42,7 @@ LAYERS = [
     {"decode", "thumbnails"},
     {"augment"},
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine"},
-    {"paired"},
+    {"paired", "rows"},
     {"archive", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"ranking"},
     {"comparisons", "tables", "doubts", "merging", "provenance"},

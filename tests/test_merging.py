@@ -14,8 +14,9 @@ import pytest
 
 from bench import cli_watch, gallery, leaderboard, merging, metrics, names, plan, provenance, report, study, watch
 from bench.errors import StoreError, StudyError
-from bench.leaderboard import Board, Row
+from bench.leaderboard import Board
 from bench.merging import Merged
+from bench.rows import Row, score
 from bench.specs import Cell, Study
 from bench.store import Store, read_arrays, sha256
 from tests import synthetic
@@ -38,7 +39,7 @@ def folders(kept: Path, tmp_path: Path) -> list[Path]:
 
 def merged(folders: list[Path]) -> Merged:
     found = merging.merge(folders, [PROFILE])
-    return found._replace(rows=leaderboard.score(found.rows, PROFILE))
+    return found._replace(rows=score(found.rows, PROFILE))
 
 
 def boards(found: Merged) -> list[Board]:
@@ -364,6 +365,19 @@ def test_every_row_stands_below_one_command(folders: list[Path]):
 
     assert found.rows == [row for group in groups for row in group.rows]
     assert [None] == [row.cell.loss for group in groups if not group.command for row in group.rows]
+
+
+def test_a_network_has_one_command_for_all_its_folds_and_seeds(tmp_path: Path):
+    store = Store(tmp_path)
+    folded = replace(synthetic.STUDY, folds=3, seeds=2)
+    rows = [Row(cell=one, status="ok", record=None, values={}, store=store) for one in plan.cells(folded)]
+
+    groups = provenance.anew(rows, store)
+    commands = [group.command for group in groups if group.command]
+
+    assert len(set(commands)) == len(commands)
+    assert {9} == {len(group.rows) for group in groups if group.command}
+    assert len(rows) == sum(len(group.rows) for group in groups)
 
 
 def test_networks_of_the_catalogue_are_cited_and_others_named():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
+import os
 import re
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +17,9 @@ import pytest
 from PIL import Image
 
 from bench import album, gallery, leaderboard, metrics, picks, pictures, report, study, thumbnails, verify
-from bench.errors import StoreError
+from bench.errors import DiskFull, StoreError
 from bench.gallery import Gallery
-from bench.leaderboard import Row
+from bench.rows import Row
 from bench.specs import ClassSpec
 from bench.store import Store, read_arrays, write_arrays
 from tests import planted, synthetic
@@ -113,6 +116,18 @@ def test_counts_bound_from_above_how_much_networks_can_agree_against_a_mask():
     assert [0.25] == picks.doubtful([np.array([[[3, 1], [0, 0]]])] * 3).tolist()
 
 
+def test_the_matrices_of_many_networks_are_not_copied():
+    counts = [np.ones((200, 8, 8), np.uint32)] * 300
+    tracemalloc.start()
+    try:
+        picks.doubtful(counts)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 10 * counts[0].nbytes
+
+
 def test_the_error_map_says_what_became_of_every_pixel():
     truth = np.array([[0, 1, 1, 0, 1, 255]], np.uint8)
     predicted = np.array([[0, 1, 0, 2, 2, 1]], np.uint8)
@@ -163,13 +178,19 @@ def test_a_sheet_shows_truth_prediction_and_errors_side_by_side(count: int):
     assert [[1, 254, 7], list(pictures.GREY), *gap, [2, 253, 7], [0, 255, 7], *gap, *wrong] == row
 
 
-def test_thumbnails_keep_their_shape_and_take_the_same_pixels_of_every_mask():
-    mask = np.random.default_rng(0).integers(0, 9, (700, 431)).astype(np.uint8)
+@pytest.mark.parametrize(("shape", "expected"), [((700, 431), (256, 158)), ((265, 176), (256, 170))])
+def test_thumbnails_keep_their_shape_and_take_the_same_pixels_of_every_mask(
+    shape: tuple[int, int], expected: tuple[int, int]
+):
+    mask = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
     small = thumbnails.mask(mask)
-    rows, columns = (thumbnails.places(length, few) for length, few in zip(mask.shape, small.shape, strict=True))
+    places = [
+        [(2 * at + 1) * length // (2 * few) for at in range(few)] for length, few in zip(shape, expected, strict=True)
+    ]
 
-    assert (256, 158) == small.shape
-    assert mask[rows][:, columns].tolist() == small.tolist()
+    assert expected == small.shape
+    assert mask[np.ix_(*places)].tolist() == small.tolist()
+    assert places == [thumbnails.places(length, few).tolist() for length, few in zip(shape, expected, strict=True)]
     assert (20, 30) == thumbnails.mask(mask[:20, :30]).shape
     assert (1, 256) == thumbnails.size(1, 5000)
 
@@ -322,8 +343,47 @@ def test_the_folder_keeps_what_is_there_and_loses_what_no_page_links_to(folder: 
     assert first == {name: (beside / name).stat().st_mtime_ns for name in first}
 
     (beside / "notes.txt").unlink()
-    album.write(beside, {})
+    album.tidy(beside, {})
     assert not beside.exists()
+
+
+def test_what_another_report_is_writing_and_what_is_not_ours_stays(folder: Path):
+    report.write(folder)
+    beside = folder / "pictures"
+    young, old, other = (beside / name for name in (f".{'0' * 20}.png.1.part", f".{'1' * 20}.jpg.1.part", "film.part"))
+    for path in (young, old, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    report.write(folder)
+
+    assert [True, False, True] == [path.exists() for path in (young, old, other)]
+
+
+def test_a_picture_that_cannot_be_written_leaves_no_part(tmp_path: Path):
+    def full() -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / f".{'0' * 20}.png.{os.getpid()}.part").write_bytes(b"half")
+    with pytest.raises(DiskFull):
+        album.write(tmp_path, {f"{'0' * 20}.png": full})
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_page_keeps_its_pictures_until_the_next_one_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(path: Path, data: bytes) -> None:
+        raise DiskFull(str(path))
+
+    report.write(folder)
+    names = album.linked((folder / "index.html").read_text())
+    monkeypatch.setattr(album, "VERSION", "another")
+    monkeypatch.setattr(report, "write_bytes", full)
+    with pytest.raises(DiskFull):
+        report.write(folder)
+
+    assert names
+    assert [] == [name for name in names if not (folder / "pictures" / name).is_file()]
 
 
 def test_the_pictures_of_a_page_keep_to_their_room_and_the_others_become_links(folder: Path, monkeypatch):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import leaderboard, metrics, paired, statistics
-from bench.leaderboard import Row
 from bench.records import Record
+from bench.rows import Row
 from bench.specs import Budget, Cell, Place, Tuning
 from bench.store import Store
 from bench.trainer import seed_of

@@ -18,9 +18,9 @@ import pytest
 
 from bench import cli, formats, latex, markdown, parquet, recompute, report, study
 from bench.errors import StudyError
-from bench.leaderboard import DISPUTED
 from bench.ranking import Missing
 from bench.records import Status
+from bench.rows import DISPUTED
 from bench.store import Store
 from tests import commands, synthetic
 
@@ -141,10 +141,10 @@ def test_latex_compiles_whatever_a_name_holds(content: report.Content, tmp_path:
 
 
 def test_latex_keeps_two_labels_apart(content: report.Content):
-    same = [replace(content.boards[0], dataset=name) for name in ("a b", "a_b")]
+    same = [replace(content.boards[0], dataset=name) for name in ("a b", "a_b", "a_b 1")]
     labels = re.findall(r"\\label\{(.*)\}", latex.as_latex(same, content.profile))
 
-    assert 2 == len(set(labels))
+    assert 3 == len(set(labels))
 
 
 def test_parquet_has_the_columns_and_numbers_of_the_csv_with_types(content: report.Content, texts: dict[str, str]):
@@ -182,9 +182,11 @@ def test_a_changed_parquet_file_is_found_and_a_missing_one_is_no_finding(folder:
     assert [] == list(recompute.differences(content, ()))
     path.write_bytes(parquet.as_parquet(other, content.boards, content.profile))
     assert [("leaderboard.parquet", "differs from the records in 14 rows.")] == list(recompute.differences(content, ()))
-    path.write_bytes(b"no parquet")
-    [(name, what)] = recompute.differences(content, ())
-    assert ("leaderboard.parquet", True) == (name, what.startswith("cannot be read: "))
+    whole = path.read_bytes()
+    for damaged in (b"no parquet", whole[:4] + bytes(60) + whole[64:]):
+        path.write_bytes(damaged)
+        [(name, what)] = recompute.differences(content, ())
+        assert ("leaderboard.parquet", True) == (name, what.startswith("cannot be read: "))
     path.unlink()
     assert [] == list(recompute.differences(content, ()))
 
@@ -193,6 +195,7 @@ def test_without_pyarrow_nothing_is_missed_but_the_file(folder: Path, tmp_path: 
     shutil.copytree(folder, tmp_path / "one")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setattr(parquet, "possible", lambda: False)
+    (tmp_path / "one" / "leaderboard.parquet").write_bytes(b"of earlier numbers")
     report.write(tmp_path / "one")
     code, out, complaint = commands.call("report", tmp_path / "one", "--format", "parquet")
 

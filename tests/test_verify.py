@@ -140,6 +140,22 @@ def test_one_digit_of_the_json_the_markdown_and_the_page_is_found(folder: Path):
     assert f"says 'leaderboard: {value + 0.001:.3f}'" in found["index.html"]
 
 
+@pytest.mark.parametrize(
+    ("true", "forged"), [('data-status="failed"', 'data-status="ok"'), ("mdice_d_fg: ", "mdice_d_fg, the better one: ")]
+)
+def test_what_the_page_filters_by_or_tells_on_hover_is_compared(folder: Path, true: str, forged: str):
+    change(folder / "index.html", true, forged)
+
+    assert ["index.html"] == list(findings(folder))
+
+
+def test_a_page_that_was_left_refreshing_itself_is_no_forgery(folder: Path):
+    report.publish(report.collect(folder), refresh=15)
+
+    assert "data-refresh" in (folder / "index.html").read_text(encoding="utf-8")
+    assert {} == findings(folder)
+
+
 def test_a_row_that_is_left_out_or_made_up_is_found(folder: Path):
     path = folder / "leaderboard.json"
     rows = json.loads(path.read_text())
