@@ -136,10 +136,10 @@ def draw_matrix(
     wide = cell if slanted else max(cell, svg.room(columns) + 0.1)
     below = 0.72 * (svg.room(columns) + svg.height(columns)) if slanted else svg.height(columns)
     left = max(svg.room(rows), below - wide / 2 if slanted else 0.0)
-    tall = max(0.34, svg.height(rows) + 0.06)
+    tall = max(0.34, svg.height(rows) + 0.06, svg.room([down]) / len(rows))
     bar = shades != "columns" and len(rows) > 2
     figure = svg.blank(
-        left + wide * len(columns) + 0.9 * bar + 0.3 + 0.2 * bool(down),
+        left + wide * len(columns) + 0.9 * bar + 0.3 + svg.height([down]) + 0.05 * bool(down),
         below + tall * len(rows) + 0.2 + 0.2 * bool(across),
     )
     axes = figure.subplots()

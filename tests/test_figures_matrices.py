@@ -54,6 +54,17 @@ def test_a_matrix_of_any_shape_and_any_names_is_drawn_without_a_warning(shape: t
         assert drawing.count("0.000") >= 1
 
 
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_what_the_rows_are_is_not_cut_off(rows: int) -> None:
+    info = made(rows, 2, "n")
+    figure = matrices.draw_matrix.__wrapped__(info, "t", across="predicted", down="true,\nshare of the pixels")
+    figure.draw_without_rendering()
+    label = figure.axes[0].yaxis.label.get_window_extent()
+
+    assert figure.bbox.y0 <= label.y0 < label.y1 <= figure.bbox.y1
+    assert figure.bbox.x0 <= label.x0
+
+
 @pytest.mark.parametrize("count", [1, 16, 40])
 def test_the_other_figures_take_long_names_without_a_warning(count: int) -> None:
     names = [f"{LONG}{at}" for at in range(count)]
