@@ -158,7 +158,7 @@ def draw_matrix(
         xticklabels=columns,
         yticklabels=rows,
         cbar=bar,
-        cbar_kws={"shrink": 0.9, "pad": 0.02, "format": "%.2f"} if bar else None,
+        cbar_kws={"shrink": 0.9, "pad": 0.02, "format": "%.3g"} if bar else None,
     )
     for row, column in np.argwhere(np.isnan(values)):
         _hatch(axes, float(column), float(row), info.texts[row][column])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,14 @@ def test_what_the_rows_are_is_not_cut_off(rows: int) -> None:
 
     assert figure.bbox.y0 <= label.y0 < label.y1 <= figure.bbox.y1
     assert figure.bbox.x0 <= label.x0
+
+
+def test_no_two_marks_of_the_scale_say_the_same() -> None:
+    values = ((0.743, 0.733, 0.757), (0.743, 0.743, 0.752), (0.741, 0.747, 0.735), (0.736, 0.746, 0.748))
+    info = Matrix(tuple("abcd"), tuple("efg"), values, (("",) * 3,) * 4)
+    said = re.findall(r">(0\.7\d*)</text>", matrices.draw_matrix(info, "t"))
+
+    assert len(set(said)) == len(said) > 2
 
 
 @pytest.mark.parametrize("count", [1, 16, 40])
