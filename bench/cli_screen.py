@@ -127,9 +127,7 @@ def published(board: Board, profile: Profile) -> RenderableType:
 def _caption(board: Board, profile: Profile) -> str:
     lines = ["Rows of one rank cannot be told apart (paired over test images, Holm-corrected)."]
     if any(standing.selected for standing in board.standings):
-        lines.append(
-            "Each network is the tuned run itself, one seed: intervals and ties exclude seed noise. Use --seeds 3."
-        )
+        lines.append("Each network is a single run, one seed: intervals and ties exclude seed noise. Use --seeds 3.")
     lines += [f"⚠ {name}: {reason}." for name, reason in doubts.easy_sentences(board, profile).items()]
     lines += filter(None, [doubts.unmeasured(board, profile), doubts.disagreement(board, profile)])
     return "\n".join(lines)

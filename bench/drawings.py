@@ -102,7 +102,7 @@ def of_all(
 
 def _by_class(board: Board, *, whole: bool) -> Iterator[Drawing]:
     """Confusion of the leading network, or of every one, and the scores per class."""
-    axes = {"across": "predicted", "down": "true, share of the pixels", "shades": "shares"}
+    axes = {"across": "predicted", "down": "true,\nshare of the pixels", "shades": "shares"}
     called = figures.labels(board)
     leader = matrices.leader(board)
     for one in board.standings if whole else [leader] if leader else []:

@@ -130,10 +130,10 @@ def draw_matrix(
     wide = cell if slanted else max(cell, svg.room(columns) + 0.1)
     below = 0.72 * (svg.room(columns) + svg.height(columns)) if slanted else svg.height(columns)
     left = max(svg.room(rows), below - wide / 2 if slanted else 0.0)
-    tall = max(0.34, svg.height(rows) + 0.06)
+    tall = max(0.34, svg.height(rows) + 0.06, svg.room([down]) / len(rows))
     bar = shades != "columns" and len(rows) > 2
     figure = svg.blank(
-        left + wide * len(columns) + 0.9 * bar + 0.3 + 0.2 * bool(down),
+        left + wide * len(columns) + 0.9 * bar + 0.3 + svg.height([down]) + 0.05 * bool(down),
         below + tall * len(rows) + 0.2 + 0.2 * bool(across),
     )
     axes = figure.subplots()
@@ -152,7 +152,7 @@ def draw_matrix(
         xticklabels=columns,
         yticklabels=rows,
         cbar=bar,
-        cbar_kws={"shrink": 0.9, "pad": 0.02, "format": "%.2f"} if bar else None,
+        cbar_kws={"shrink": 0.9, "pad": 0.02, "format": "%.3g"} if bar else None,
     )
     for row, column in np.argwhere(np.isnan(values)):
         _hatch(axes, float(column), float(row), info.texts[row][column])

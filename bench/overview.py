@@ -59,20 +59,26 @@ def compared(study: Study, boards: Sequence[Board]) -> str:
     networks = [one for board in boards for one in board.standings if one.loss is not None]
     losses, architectures = {one.loss for one in networks}, {names.apart(one.architecture)[0] for one in networks}
     datasets = {board.catalogued for board in boards}
+    tuned = study.tuning.trials > 1
     fewest = min((max(row.cell.seed for row in one.rows) for one in networks), default=study.seeds)
     tests = sum(max((len(row.ids) for one in board.standings for row in one.rows), default=0) for board in boards)
-    runs = f"{'up to ' * (fewest < study.seeds)}{_count(study.seeds, 'seed')}" if study.seeds else "one tuned run"
+    runs = (
+        f"{'up to ' * (fewest < study.seeds)}{_count(study.seeds, 'seed')}"
+        if study.seeds
+        else f"one {'tuned ' * tuned}run"
+    )
     folds = "" if study.folds == 1 else f" in {study.folds} folds"
     trials, epochs = _count(study.tuning.trials, "trial"), _count(study.budget.epochs, "epoch")
     low, high = study.tuning.lr_range
     rate = (
         f"every rate tuned by {trials} of up to {epochs}"
-        if study.tuning.trials > 1
+        if tuned
         else f"rate {quantities.rate(math.sqrt(low * high))}, not tuned, up to {epochs}"
     )
+    images = f", on {tests:,} test images" if tests else ""
     said = (
         f"{_count(len(architectures), 'architecture')} with {_count(len(losses), 'loss')} on "
-        f"{_count(len(datasets), 'data set')}, {runs} each{folds}, on {tests:,} test images; {rate}."
+        f"{_count(len(datasets), 'data set')}, {runs} each{folds}{images}; {rate}."
     )
     return said[0].upper() + said[1:]
 
@@ -139,7 +145,7 @@ def cautions(parts: Sequence[Section], table: Sequence[Row], tally: Mapping[str,
         if _beaten(part.board):
             found.append(Caution(f"{part.board.title}: no network beats the best baseline", "leaderboard", True))
     checks = (
-        ("a single tuned run per network: seed noise is not shown", "leaderboard", any(
+        ("a single run per network: seed noise is not shown", "leaderboard", any(
             line.standing.selected and line.rank != "–" for part in parts for line in part.lines)),
         ("two seeds tell almost nothing apart: run three or more", "statistics", any(
             part.precision is not None and part.precision.seeds == 2 for part in parts)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -86,17 +87,24 @@ def facts(study: Study, table: Sequence[Row]) -> list[tuple[str, str]]:
     energies = [one.efficiency.energy_j for one in records if one.efficiency and one.efficiency.energy_j is not None]
     trained = sum(one.cell.loss is not None for one in records)
     low, high = study.tuning.lr_range
+    tuned = study.tuning.trials > 1
     clock = "" if study.budget.seconds is None else f", or {duration(study.budget.seconds)}"
     machines = Counter(
         " · ".join(filter(None, (one.environment.get(key) for key in ("device", "platform")))) for one in records
     )
     return [
-        ("seeds", f"1 to {study.seeds}" if study.seeds else "the tuned run itself (seed 0)"),
+        (
+            "seeds",
+            f"1 to {study.seeds}" if study.seeds else "the tuned run itself (seed 0)" if tuned else "one run (seed 0)",
+        ),
         ("folds", "the data set's own split" if study.folds == 1 else f"{study.folds}, by source"),
         (
             "tuning",
             f"{study.tuning.trials} learning rates from {rate(low)} to {rate(high)} for every network, each of at most "
-            f"{study.budget.epochs} epochs{clock}",
+            f"{study.budget.epochs} epochs{clock}"
+            if tuned
+            else f"none: every network has the rate {rate(math.sqrt(low * high))}, and at most {study.budget.epochs} "
+            f"epochs{clock}",
         ),
         ("time", f"{duration(sum(sum(one.seconds.values()) for one in records))} in {len(records)} cells"),
         (

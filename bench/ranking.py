@@ -127,10 +127,18 @@ def across(boards: Sequence[Board], profile: Profile, missing: Missing = Missing
     )
 
 
-def mean_ranks(boards: Sequence[Board], profile: Profile, missing: Missing) -> list[tuple[Name, float]]:
-    """The networks that `across` ranks with their mean ranks, best first; empty where it ranks none."""
+def mean_ranks(
+    boards: Sequence[Board], profile: Profile, missing: Missing
+) -> tuple[list[tuple[Name, float]], float | None]:
+    """The networks that `across` ranks with their mean ranks, best first, and the difference that Nemenyi calls real.
+
+    Nothing and None where it ranks none.
+    """
     found = _common(boards, profile, missing)
-    return [] if found is None else list(zip(found.methods, _mean_ranks(found.values).tolist(), strict=True))
+    if found is None:
+        return [], None
+    means = list(zip(found.methods, _mean_ranks(found.values).tolist(), strict=True))
+    return means, critical(len(means), len(found.values))
 
 
 class _Common(NamedTuple):

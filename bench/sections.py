@@ -134,6 +134,9 @@ def answer(board: Board, profile: Profile) -> str:
         if leader.rank == baseline.rank:
             ahead = (leader.values[profile.primary] or 0.0) > (baseline.values[profile.primary] or 0.0)
             parts += [f"{'it is ahead, but ' * ahead}the two cannot be told apart"]
+        elif next(one for one in scored if one.rank == leader.rank) is leader:
+            ties = sum(one.rank == leader.rank for one in networks[1:])
+            parts += [_ties(ties, len(networks))] if ties else []
     else:
         parts = [
             f"{show(leader, metric)} leads",

@@ -42,7 +42,7 @@ def views(table: Sequence[Row], chosen: View) -> Iterator[View]:
 def data(shown: Iterable[View], missing: Missing) -> dict[str, Any]:
     """Everything the script needs, JSON-able: rows in the order of the chosen view, their numbers by view.
 
-    Numbers are rounded to six digits; what is undefined is null.
+    Numbers have the six decimals that can be asked for; what is undefined is null.
     """
     everything = list(shown)
     order = [[(one.architecture, one.loss) for one in board.standings] for board in everything[0].boards]
@@ -82,10 +82,10 @@ def _board(board: Board) -> dict[str, Any]:
     return {
         "dataset": board.dataset,
         "title": board.title,
-        "background": [_short(_background(one)) for one in board.standings],
+        "background": [short(_background(one)) for one in board.standings],
         "classes": classes,
         **{
-            view: [[_short(one.values.get(f"{begin}/{name}")) for name in classes] for one in board.standings]
+            view: [[short(one.values.get(f"{begin}/{name}")) for name in classes] for one in board.standings]
             for view, begin in CLASSES.items()
         },
     }
@@ -105,7 +105,7 @@ def _classes(board: Board) -> list[str]:
 
 def _view(view: View, order: Sequence[Sequence[tuple[str, str | None]]], missing: Missing) -> dict[str, Any]:
     profile = view.profile
-    across = ranking.mean_ranks(view.boards, profile, missing)
+    means, critical = ranking.mean_ranks(view.boards, profile, missing)
     return {
         "name": profile.name,
         "id": profile.id,
@@ -115,8 +115,8 @@ def _view(view: View, order: Sequence[Sequence[tuple[str, str | None]]], missing
         "metrics": [_metric(name, metric) for name, metric in profile.metrics.items()],
         "boards": [_scores(board, profile, rows) for board, rows in zip(view.boards, order, strict=True)],
         "across": {
-            "ranks": [[architecture, loss, _short(mean)] for (architecture, loss), mean in across],
-            "critical": ranking.critical(len(across), len(view.boards)) if across else None,
+            "ranks": [[architecture, loss, short(mean)] for (architecture, loss), mean in means],
+            "critical": critical,
         },
     }
 
@@ -142,9 +142,9 @@ def _scores(board: Board, profile: Profile, rows: Sequence[tuple[str, str | None
     return {
         "rank": [shown_rank(one, ranks) for one in standings],
         "place": ranks,
-        "interval": [[_short(end) for end in one.interval] if one.interval else None for one in standings],
-        "spread": [_short(one.spread) for one in standings],
-        "values": [[_short(one.values.get(name)) for name in profile.metrics] for one in standings],
+        "interval": [[short(end) for end in one.interval] if one.interval else None for one in standings],
+        "spread": [short(one.spread) for one in standings],
+        "values": [[short(one.values.get(name)) for name in profile.metrics] for one in standings],
     }
 
 
@@ -153,5 +153,6 @@ def shown_rank(standing: Standing, ranks: Sequence[int | None]) -> str:
     return "–" if standing.rank is None else f"{standing.rank}{'=' * (ranks.count(standing.rank) > 1)}"
 
 
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.6g}")
+def short(value: float | None) -> float | None:
+    """The six decimals that can be asked for."""
+    return None if value is None else round(value, 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,25 @@ def test_a_matrix_of_any_shape_and_any_names_is_drawn_without_a_warning(shape: t
         if shape == (40, 17):
             break
         assert drawing.count("0.000") >= 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_what_the_rows_are_is_not_cut_off(rows: int) -> None:
+    info = made(rows, 2, "n")
+    figure = matrices.draw_matrix.__wrapped__(info, "t", across="predicted", down="true,\nshare of the pixels")
+    figure.draw_without_rendering()
+    label = figure.axes[0].yaxis.label.get_window_extent()
+
+    assert figure.bbox.y0 <= label.y0 < label.y1 <= figure.bbox.y1
+    assert figure.bbox.x0 <= label.x0
+
+
+def test_no_two_marks_of_the_scale_say_the_same() -> None:
+    values = ((0.743, 0.733, 0.757), (0.743, 0.743, 0.752), (0.741, 0.747, 0.735), (0.736, 0.746, 0.748))
+    info = Matrix(tuple("abcd"), tuple("efg"), values, (("",) * 3,) * 4)
+    said = re.findall(r">(0\.7\d*)</text>", matrices.draw_matrix(info, "t"))
+
+    assert len(set(said)) == len(said) > 2
 
 
 @pytest.mark.parametrize("count", [1, 16, 40])

@@ -60,7 +60,7 @@ def test_the_ranking_over_data_sets_follows_the_definition(opened: Opened, folde
 
     for profile in ("default", "smp_micro"):
         opened.page.locator("[data-control=view]").select_option(profile)
-        expected = ranking.mean_ranks(boards(folder, profile), metrics.profile(profile), ranking.Missing.COMMON)
+        expected, _ = ranking.mean_ranks(boards(folder, profile), metrics.profile(profile), ranking.Missing.COMMON)
         shown = opened.page.evaluate(
             "[...document.querySelectorAll('table.overall tbody tr')].map(row => [row.dataset.name, row.dataset.of, row.cells[0].dataset.sort])"
         )
@@ -116,7 +116,7 @@ def test_single_classes_are_a_view_of_their_own(opened: Opened, folder: Path):
     opened.page.locator("[data-control=view]").select_option("iou")
     expected = [one.values.get("iou_d/monocyte") for one in board.standings]
 
-    assert ["n/a" if value is None else f"{value:.3f}" for value in expected] == opened.column("monocyte")
+    assert ["n/a" if value is None else f"{value:.3f}" for value in expected] == opened.column("class/monocyte")
 
 
 def test_the_address_keeps_every_choice_over_a_reload(browser, folder: Path):

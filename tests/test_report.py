@@ -145,6 +145,35 @@ def test_the_first_sentence_says_so_when_no_network_beats_a_baseline(tmp_path: P
     assert "the best network is unet[encoder=resnet18] · ce (0.9" in sentence
 
 
+def test_behind_a_baseline_the_best_network_is_not_called_alone_where_it_is_not(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path)
+    synthetic.scored(Store(folder), synthetic.cell("otsu", None), skill=0.99)
+
+    assert "(0.947); one other cannot be told apart from it; three" in sections.answer(board(folder), PROFILE)
+
+
+def test_what_was_not_tuned_is_nowhere_called_tuned_or_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuning = replace(synthetic.STUDY.tuning, trials=1, lr_range=(1e-3, 1e-3))
+    monkeypatch.setattr(synthetic, "STUDY", replace(synthetic.STUDY, tuning=tuning))
+
+    words = " ".join(report.write(synthetic.write(tmp_path)).read_text().split())
+
+    assert "one run each, on 12 test images; rate 1.0e-3, not tuned" in words
+    assert "<b>Single runs.</b> Each network's value is that of a single run; its test score" in words
+    assert "none: every network has the rate 1.0e-3" in words
+    for wrong in ("tuned run", "1 learning rates", "chosen for being the best", "1 losses", "1 seeds"):
+        assert wrong not in words
+
+
+def test_nothing_is_said_of_test_images_that_nobody_has_seen(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path)
+    shutil.rmtree(folder / "cells")
+
+    text = report.write(folder).read_text()
+
+    assert "on one data set, one tuned run each; every rate" in text
+
+
 def test_the_leader_that_differences_are_from_may_be_a_baseline(tmp_path: Path) -> None:
     folder = synthetic.write(tmp_path)
     synthetic.scored(Store(folder), synthetic.cell("otsu", None), skill=0.99)

@@ -65,6 +65,7 @@ function write() {
 const change = values => { Object.assign(state, values); write(); draw(); };
 
 // ---------------------------------------------------------------- numbers
+const full_title = metric => (metric.small ? `${metric.title} (${metric.small})` : metric.title);
 const shown = value => (value === null || value === undefined ? "n/a" : Number(value).toFixed(Number(state.digits)));
 
 // Pixel accuracy has to be read against the share of the background, which some profiles do not report.
@@ -74,7 +75,7 @@ const lacks_share = chosen => ["pixel_acc", "background_share"].map(name => chos
 function columns(chosen, board) {
   if (!chosen.classes) return lacks_share(chosen) ? [...chosen.metrics, SHARE] : chosen.metrics;
   return data.boards[board].classes.map(name => ({
-    name, title: name, small: chosen.name === "dice" ? "Dice" : "IoU", better: "higher", share: true,
+    name, key: `class/${name}`, title: name, small: chosen.name === "dice" ? "Dice" : "IoU", better: "higher", share: true,
     definition: `${chosen.name === "dice" ? "Dice" : "IoU"} of the class ${name} over all test pixels of the data set.`,
   }));
 }
@@ -82,7 +83,7 @@ function columns(chosen, board) {
 function header(column, primary) {
   const button = make("button", { type: "button" }, column.title, make("small", { textContent: column.small }));
   const cell = make("th", { scope: "col", className: `metric${primary ? "" : " right"}` }, button);
-  cell.dataset.key = column.name;
+  cell.dataset.key = column.key ?? column.name; // a class may be called rank or cells
   cell.dataset.tip = `${column.name}: ${column.definition}`;
   cell.dataset.first = column.better === "lower" ? "ascending" : "descending";
   cell.setAttribute("aria-sort", "none");
@@ -210,10 +211,15 @@ function draw_overall() {
   const chosen = plain(view()), main = chosen.metrics.findIndex(one => one.name === chosen.primary);
   const means = new Map(chosen.across.ranks.map(([architecture, loss, mean]) => [`${architecture}\n${loss}`, mean]));
   const top = Math.min(...means.values()), close = [...means.values()].filter(mean => mean - top <= chosen.across.critical).length;
-  if (chosen !== data.views[0]) table.dataset.switched = "yes";
+  const own = chosen === data.views[0], said = document.getElementById("overall-said");
+  said.written ??= said.textContent;
+  const apart = chosen.across.critical === null ? "" : ` Mean ranks that differ by less than ${chosen.across.critical.toFixed(2)} are not told apart (Nemenyi).`;
+  said.textContent = own ? said.written
+    : `${full_title(chosen.metrics[main])} on each data set with the rank there. The mark on the left: rows that cannot be told from the first over all data sets.${apart}`;
   for (const row of table.tBodies[0].rows) {
     const mean = means.get(`${row.dataset.name}\n${row.dataset.of}`) ?? null;
-    if (chosen !== data.views[0] || table.dataset.switched) row.cells[0].textContent = mean === null ? "n/a" : mean.toFixed(2);
+    row.written ??= [...row.cells[0].childNodes]; // it also has the interval
+    row.cells[0].replaceChildren(...(own ? row.written : [mean === null ? "n/a" : mean.toFixed(2)]));
     row.cells[0].dataset.sort = mean ?? "";
     row.classList.toggle("shared", close > 1 && mean !== null && mean - top <= chosen.across.critical);
     [...row.cells].slice(2).forEach((cell, board) => {
@@ -281,15 +287,15 @@ function choice(title, key, groups) {
   return select;
 }
 
-// `tables` gives the tables to copy, as they are when the button is used.
-function copies(tables) {
+// `tables` gives the tables to copy, as they are when the button is used; whether each is that of a data set.
+function copies(tables, datasets = false) {
   const list = make("div", { className: "choices" }), box = drop("Copy as", list);
   for (const kind of Object.keys(COPIES)) {
     const button = make("button", { type: "button", textContent: kind, ariaLabel: `Copy ${kind}` });
     button.addEventListener("click", () => {
       box.open = false;
       box.firstChild.focus(); // where the dialog returns to
-      copy(kind, tables());
+      copy(kind, datasets && kind === "CSV" ? tables().map(([title, rows]) => [title, named(title, rows)]) : tables());
     });
     list.append(button);
   }
@@ -321,10 +327,10 @@ function controls() {
   reset.refresh = () => { reset.disabled = !Object.keys(START).some(differs); };
   place.append(
     menu("hide columns", "hide", [...hideable.map(one => [one.dataset.key, one.textContent.trim()]),
-      ...data.views[0].metrics.filter(one => one.name !== data.views[0].primary).map(one => [one.name, one.small ? `${one.title} (${one.small})` : one.title])]),
+      ...data.views[0].metrics.filter(one => one.name !== data.views[0].primary).map(one => [one.name, full_title(one)])]),
     choice("Decimals", "digits", [["", ["1", "2", "3", "4", "5", "6"].map(one => [one, `${one} decimal${one === "1" ? "" : "s"}`])]]),
     copies(() => [...document.querySelectorAll("table.board")].filter(table => !table.closest("section").hidden)
-      .map(table => [data.boards[table.dataset.board].title, seen(table)])),
+      .map(table => [data.boards[table.dataset.board].title, seen(table)]), true),
     reset,
   );
   document.getElementById("overall")?.append(copies(() => [["Mean ranks over the data sets", seen(document.querySelector("table.overall"))]]));
@@ -340,17 +346,24 @@ const cell_text = cell => {
 };
 const seen = table => [table.tHead.rows[0], ...table.tBodies[0].rows].filter(row => row.checkVisibility())
   .map(row => [...row.cells].filter(cell => !cell.hidden).map(cell_text));
-const TEX = { "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "%": "\\%", "_": "\\_", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}", "±": "$\\pm$" };
-const tex = text => text.replace(/[\\{}$&#%_^~±]/g, one => TEX[one]);
+const TEX = { "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "%": "\\%", "_": "\\_", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}", "±": "$\\pm$", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "\"": "''" };
+const tex = text => text.replace(/[\\{}$&#%_^~±<>|"]/g, one => TEX[one]);
+const markdown = text => text.replace(/[&<>]/g, one => `&#${one.charCodeAt(0)};`).replace(/[\\`*~|]/g, "\\$&");
+// A spreadsheet would compute what begins like a formula, and a name may.
+const field = text => {
+  const plain = /^[=+@\t\r]|^-(?!\d)/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(plain) ? `"${plain.replace(/"/g, '""')}"` : plain;
+};
+const named = (title, [head, ...rows]) => [["data set", ...head], ...rows.map(row => [title, ...row])];
 const COPIES = {
   LaTeX: (title, [head, ...rows]) => [
     `% ${title.replace(/\s+/g, " ")}; needs \\usepackage{booktabs}`, `\\begin{tabular}{${"l".repeat(Math.min(3, head.length))}${"r".repeat(Math.max(0, head.length - 3))}}`, "\\toprule",
     `${head.map(tex).join(" & ")} \\\\`, "\\midrule", ...rows.map(row => `${row.map(tex).join(" & ")} \\\\`), "\\bottomrule", "\\end{tabular}",
   ].join("\n"),
   Markdown: (title, [head, ...rows]) => [
-    `**${title}**`, "", ...[head, head.map(() => "---"), ...rows].map(row => `| ${row.map(one => one.replace(/\|/g, "\\|")).join(" | ")} |`),
+    `**${markdown(title)}**`, "", ...[head, head.map(() => "---"), ...rows].map(row => `| ${row.map(markdown).join(" | ")} |`),
   ].join("\n"),
-  CSV: (title, rows) => rows.map(row => row.map(one => (/[",\n]/.test(one) ? `"${one.replace(/"/g, '""')}"` : one)).join(",")).join("\n"),
+  CSV: (title, rows) => rows.map(row => row.map(field).join(",")).join("\n"),
 };
 
 async function copy(kind, tables) {
