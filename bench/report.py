@@ -302,7 +302,7 @@ def _environment() -> Any:
         "drawing": Markup,
         "parts": _name_parts,
         "quoted": shlex.quote,
-        "source": lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8")),
+        "sources": lambda names: Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)),
     }
     return environment
 
