@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,27 +99,55 @@ def comparisons(samples: Sequence[Sample | None], images: Sequence[Hashable]) ->
             alike.setdefault(images[at], []).append(at)
     places, numbers = [np.empty((0, 2), np.int64)], [np.empty((4, 0))]
     for rows in alike.values():
-        own = [one for at in rows if (one := samples[at]) is not None]
+        table = _table([one for at in rows if (one := samples[at]) is not None])
         for at in range(len(rows) - 1):
-            found = _differences(own[at], own[at + 1 :])
+            found = _differences(table, at)
             kept = ~np.isnan(found[1])
             after = np.array(rows[at + 1 :])[kept]
             places.append(np.stack([np.full(len(after), rows[at]), after], axis=1))
             numbers.append(found[:, kept])
-    whole, table = np.concatenate(places), np.concatenate(numbers, axis=1)
+    whole, joined = np.concatenate(places), np.concatenate(numbers, axis=1)
     order = np.lexsort((whole[:, 1], whole[:, 0]))
-    return Pairs(whole[order], table[:, order])
+    return Pairs(whole[order], joined[:, order])
 
 
-def _differences(one: Sample, others: Sequence[Sample]) -> NDArray[np.float64]:
-    """Value, standard error, degrees of freedom and p of one row less each of some others, float64 (4, others).
+class _Table(NamedTuple):
+    """Samples on the same images as columns.
+
+    Attributes:
+        values: float64 (rows,); `drawn` float64 (rows, B).
+        variances: Of the mean, from the seeds, float64 (rows,), with its degrees of freedom; both 0 for a single run.
+    """
+
+    values: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    degrees: NDArray[np.float64]
+    images: int
+
+
+def _table(own: Sequence[Sample]) -> _Table:
+    return _Table(
+        values=np.array([one.value for one in own]),
+        drawn=np.stack([one.drawn for one in own]),
+        variances=np.array([one.seed_variance for one in own]),
+        degrees=np.array([len(one.runs) - 1.0 for one in own]),
+        images=own[0].images,
+    )
+
+
+def _differences(table: _Table, at: int) -> NDArray[np.float64]:
+    """Value, standard error, degrees of freedom and p of one row less each of those after it, float64 (4, others).
 
     The error is NaN where it cannot be had: with one image, or fewer than half of the resamples defined.
     """
-    value = np.array([one.value - other.value for other in others])
-    image = image_variances(one.drawn - np.stack([other.drawn for other in others]), one.images)
-    seeds = [_seeds(one) * len(others), [part for other in others for part in _seeds(other)]]
-    parts = [(image, np.full(len(others), one.images - 1.0)), *(tuple(np.array(part).T) for part in seeds)]
+    value = table.values[at] - table.values[at + 1 :]
+    image = image_variances(table.drawn[at] - table.drawn[at + 1 :], table.images)
+    parts = [
+        (image, np.full(len(value), table.images - 1.0)),
+        (np.full(len(value), table.variances[at]), np.full(len(value), table.degrees[at])),
+        (table.variances[at + 1 :], table.degrees[at + 1 :]),
+    ]
     variance = sum(part for part, _ in parts)
     below = sum(part**2 / np.maximum(degrees, 1) for part, degrees in parts)
     fewest = np.min([np.where(degrees > 0, degrees, np.inf) for _, degrees in parts], axis=0)
@@ -130,11 +159,6 @@ def _differences(one: Sample, others: Sequence[Sample]) -> NDArray[np.float64]:
     exact = error < 1e-12
     p = 2 * student().sf(np.abs(value) / np.where(exact, 1, error), freedom)
     return np.stack([value, error, freedom, np.where(exact, np.abs(value) <= 1e-12, p)])
-
-
-def _seeds(one: Sample) -> list[tuple[float, float]]:
-    """Variance of the mean that comes from the seeds, and its degrees of freedom; both 0 for a single run."""
-    return [(one.seed_variance, len(one.runs) - 1.0)]
 
 
 def holm(ps: Sequence[float] | NDArray[np.float64]) -> list[float]:

@@ -260,6 +260,8 @@ def _image_variance(drawn: Values, images: int) -> float | None:
 def image_variances(drawn: Values, images: int) -> Values:
     """Variance that comes from the images, per row of (rows, B); resampling shrinks it by (n - 1) / n, undone here."""
     defined = ~np.isnan(drawn)
+    if defined.all() and drawn.shape[1] > 1 and images > 1:  # as always where every resample has every class
+        return drawn.var(axis=1, ddof=1) * images / (images - 1)
     count = defined.sum(axis=1)
     enough = (2 * count >= drawn.shape[1]) & (count > 1) & (images > 1)
     filled = np.where(defined, drawn, 0.0)
