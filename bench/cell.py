@@ -333,7 +333,7 @@ def _write_examples(state: _Bench) -> None:
     """The images and true masks that all cells of a data set and fold are shown on, unless they are there."""
     path = state.job.store.examples(state.cell.dataset, state.cell.fold)
     data = str(state.record.ingredients["data"])
-    with contextlib.suppress(StoreError):
+    with contextlib.suppress(StoreError):  # missing or damaged: written anew
         if str(read_arrays(path, "data").get("data")) == data:
             return
     kept = evaluate.kept(state.prepared.index.entries, state.positions["test"])

@@ -75,7 +75,9 @@ def test_what_cannot_be_trained_says_why_and_takes_no_time(
     assert ("ArithmeticError: planted loss", False) == told[f"{small.SMEAR}/tiny/dice/f0-s0"]
     assert ("ValueError: planted: it cannot be built", False) == told[f"{small.SMEAR}/unbuildable[how=raise]/ce/f0-s0"]
     assert ("ValueError: planted: this network does not work", False) == told[f"{small.SMEAR}/faulty/ce/f0-s0"]
-    assert True is told[f"{small.SMEAR}/unbuildable/ce/f0-s0"][1]
+    said, refused = told[f"{small.SMEAR}/unbuildable/ce/f0-s0"]
+    assert "planted: these options do not go together" in said
+    assert refused
     assert {(None, 0.0)} == {(cost.step, cost.seconds) for cost in found.values() if cost.error}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from bench import metrics, ranking, report, study, views
 from tests import browsing, synthetic
-from tests.browsing import Opened, opening
+from tests.browsing import Opened
 
 pytestmark = browsing.MARKS
 CLASSES = (
@@ -21,11 +20,6 @@ CLASSES = (
     replace(synthetic.CLASSES[2], name="=1+1"),
     replace(synthetic.CLASSES[3], name="<b>|*cells*" + 70 * "x"),
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    yield from browsing.launched()
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study.toml").write_text(study.dump(three))
     report.write(folder)
     return folder
-
-
-@pytest.fixture
-def opened(browser, folder: Path) -> Iterator[Opened]:
-    with opening(browser, folder) as one:
-        yield one
-        assert [] == one.complaints
 
 
 def switch(opened: Opened, name: str) -> None:

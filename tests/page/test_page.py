@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,23 +15,6 @@ from tests import browsing, synthetic
 from tests.browsing import Opened, opening
 
 pytestmark = browsing.MARKS
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    yield from browsing.launched()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return browsing.written(tmp_path_factory.mktemp("results"))
-
-
-@pytest.fixture
-def opened(browser, folder: Path) -> Iterator[Opened]:
-    with opening(browser, folder) as one:
-        yield one
-        assert [] == one.complaints
 
 
 def boards(folder: Path, profile: str) -> list[Board]:

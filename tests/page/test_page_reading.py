@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,23 +18,6 @@ SMALL = """() => [...document.querySelectorAll('a, button, summary, select, labe
 SHIFTS = """window.shifts = []; new PerformanceObserver(list => { for (const one of list.getEntries()) shifts.push(one.value); })
   .observe({ type: 'layout-shift', buffered: true });"""
 PLACES = "[...document.querySelectorAll('h1, h2, h3, table')].map(one => Math.round(one.getBoundingClientRect().top))"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    yield from browsing.launched()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return browsing.written(tmp_path_factory.mktemp("results"))
-
-
-@pytest.fixture
-def opened(browser, folder: Path) -> Iterator[Opened]:
-    with opening(browser, folder) as one:
-        yield one
-        assert [] == one.complaints
 
 
 def open_everything(one: Opened) -> None:
