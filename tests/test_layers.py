@@ -19,7 +19,7 @@ NEEDS_TORCH = {
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
     {"specs", "errors", "quantities", "cli_rows"},
-    {"records", "names"},
+    {"records", "names", "findings"},
     {"catalog", "datasets", "architectures"},
     {"rules", "boundary", "distances"},
     {"objects", "criteria"},

@@ -1,0 +1,89 @@
+"""What an audit finds in a data set: copies, crops and defects, as plain values; which of them are leaks in a fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bench.specs import Split
+
+
+class Kind(StrEnum):
+    """What is wrong with an image, a pair of images, or the whole data set."""
+
+    EXACT = "exact copy"
+    """Two images of the same pixels."""
+    NEAR = "near copy"
+    """Two images of one scene: re-encoded, turned, mirrored, bent, brighter."""
+    CROP = "crop"
+    """One image lies within another."""
+    SOURCE = "shared source"
+    """Files of one photograph, by their names, in two splits."""
+    ABSENT = "class absent"
+    """A class that a split does not have, though the data set has."""
+    SHIFTED = "mask off its image"
+    """A mask that fits its image better somewhere else, or nowhere."""
+    PALETTE = "off the palette"
+    """Values or colours in a mask file that stand for no class."""
+    GREYS = "blurred mask"
+    """Values between those of the classes along the outlines: a mask that was resized smoothly or stored as JPEG."""
+    BINARY = "mask of 0 and 255"
+    """A mask file of 0 and 255, which a reader that expects class numbers takes for class 255, or for ignored."""
+    EMPTY = "nearly empty mask"
+    """A mask of so few foreground pixels that it is a slip of the pen, or that one pixel decides its score."""
+    UNFINISHED = "search cut short"
+    """Not everything was looked at in the time that was allowed."""
+
+
+BETWEEN = frozenset({Kind.EXACT, Kind.NEAR, Kind.CROP})
+"""Kinds that concern two images: leaks, where these stand in different splits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        images: Ids: the two of a pair (of a crop, the inner one first), the one concerned, or none where it is the
+            whole data set.
+        note: One sentence with what was measured; says nothing of splits.
+        measures: The numbers behind it, by name.
+        box: Of a crop: where it lies in the outer image, (left, top, right, bottom) [pixels of the outer image].
+        position: Of a pair: how the second lies upon the first, a key of `bench.presets.SYMMETRIES`.
+    """
+
+    kind: Kind
+    images: tuple[str, ...]
+    note: str
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
+    box: tuple[int, int, int, int] | None = None
+    position: str = "none"
+
+
+def leaks(findings: Iterable[Finding], split: Mapping[str, Split]) -> list[Finding]:
+    """The pairs whose two images stand in different splits.
+
+    Args:
+        findings: Of one data set.
+        split: Id to split, in one fold.
+    """
+    return [
+        one
+        for one in findings
+        if one.kind in BETWEEN and len({split[image] for image in one.images if image in split}) > 1
+    ]
+
+
+def leaked(findings: Iterable[Finding], split: Mapping[str, Split]) -> dict[Split, list[str]]:
+    """The validation and test images that have a copy, or lie within an image or around one, in another split.
+
+    Returns:
+        Ids by the split they stand in, sorted; those of the training split are left out, since they are not scored.
+    """
+    found: dict[Split, set[str]] = {"val": set(), "test": set()}
+    for one in leaks(findings, split):
+        for image in one.images:
+            if split[image] != "train":
+                found[split[image]].add(image)
+    return {name: sorted(images) for name, images in found.items()}
