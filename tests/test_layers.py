@@ -19,7 +19,7 @@ NEEDS_TORCH = {
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
     {"specs", "errors", "quantities", "cli_rows"},
-    {"records", "names", "findings"},
+    {"records", "names"},
     {"catalog", "datasets", "architectures"},
     {"rules", "boundary", "distances"},
     {"objects", "criteria"},
@@ -42,9 +42,10 @@ LAYERS = [
     {"decode", "thumbnails"},
     {"augment"},
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine"},
-    {"paired", "rows"},
+    {"paired", "rows", "findings"},
     {"archive", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"ranking"},
+    {"leaking"},
     {"comparisons", "tables", "doubts", "merging", "provenance"},
     {"views", "formats", "parquet"},
     {"markdown", "latex", "prepare", "svg", "picks", "pictures", "efficiency", "published", "graph"},
