@@ -1,0 +1,221 @@
+"""The audit of a prepared data set: every pair looked at once, on all cores; then copies, crops and masks compared.
+
+What does not depend on a split is kept beside the prepared data, in audit.json, until they or this code change.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench import alignment, auditfile, catalog, contents, lineage, maskfiles, pool, protocols, resemblance
+from bench import crops as cuttings
+from bench.alignment import Alignment
+from bench.decode import Entry
+from bench.findings import Audit, Finding, Kind, leaks
+from bench.maskfiles import MaskFile
+from bench.prepare import Prepared, Progress, open_prepared
+from bench.resemblance import Seen
+from bench.specs import Split
+from bench.store import write_bytes
+
+VERSION = 1
+"""Raised whenever the same data would be judged in another way; older audits are then made anew."""
+CROPS_S = 60.0
+"""How long crops are searched for, unless a user says otherwise [s]."""
+DEFECTS = frozenset({Kind.SHIFTED, Kind.PALETTE})
+"""Kinds of findings that are wrong whatever the split; the others may be meant, or be dealt with by the reader."""
+Bar = Callable[[str], AbstractContextManager[Progress]]
+"""Shows the progress of what it is called with."""
+Read = Callable[[Entry], tuple[np.ndarray, np.ndarray]]
+
+
+class Look(NamedTuple):
+    """What is kept of one pair for all later comparing.
+
+    Attributes:
+        content: sha256 of the pixels of the image.
+        largest: Pixels of the largest piece of foreground.
+        file: The mask file as it is stored; None where there is none to look at.
+    """
+
+    content: str
+    seen: Seen | None
+    lies: Alignment | None
+    largest: int
+    file: MaskFile | None
+
+
+def audit(name: str, data_home: Path, bar: Bar, *, crops_s: float = CROPS_S, again: bool = False) -> Audit:
+    """What is wrong with the images and masks of a data set, whatever its split; what was found before still stands.
+
+    Args:
+        name: As on an axis; the data set is prepared already, or prepares itself.
+        data_home: Where prepared data live.
+        bar: Shows progress.
+        crops_s: How long crops are searched for [s].
+        again: Look again, even if that was done before.
+    Raises:
+        DataError: If it is not prepared, or its raw files are needed and gone.
+    """
+    prepared = open_prepared(name, data_home)
+    stored = prepared.audit()
+    if stored is not None and stored.version == VERSION and not again:
+        return replace(stored, dataset=name)
+    found = _made(name, prepared, bar, crops_s)
+    write_bytes(prepared.folder / auditfile.FILE, auditfile.dump(found, {}).encode())
+    return found
+
+
+def in_split(found: Audit, prepared: Prepared, split: Mapping[str, Split]) -> Audit:
+    """The audit with what depends on a split: files of one photograph on both sides, classes that a split lacks.
+
+    Args:
+        split: Of every id, in one fold.
+    """
+    pixels = {entry.sample.id: entry.pixels for entry in prepared.index.entries}
+    sided = lineage.shared(prepared.samples, split) + contents.absent(pixels, split, prepared.classes)
+    return replace(found, findings=(*found.findings, *sided))
+
+
+def intended(name: str) -> bool:
+    """Whether a data set leaks on purpose: that is what its protocol is there to show."""
+    return protocols.apart(name)[1].leaks
+
+
+def across(found: Audit, split: Mapping[str, Split]) -> str:
+    """The leaks of a data set in one sentence, without its full stop; empty where there is none."""
+    pairs = leaks(found.findings, split)
+    if not pairs:
+        return ""
+    one, *others = pairs[0].images
+    other = next(image for image in others if split[image] != split[one])
+    more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    return f"{found.dataset} leaks: {one} ({split[one]}) and {other} ({split[other]}), {pairs[0].kind}{more}"
+
+
+def serious(found: Audit, split: Mapping[str, Split]) -> bool:
+    """Whether scores suffer: a leak across the splits, a mask off its image, values that stand for no class."""
+    return bool(leaks(found.findings, split)) or any(one.kind in DEFECTS for one in found.findings)
+
+
+def _made(name: str, prepared: Prepared, bar: Bar, crops_s: float) -> Audit:
+    entries, ids = prepared.index.entries, [entry.sample.id for entry in prepared.index.entries]
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "reading"), bar(f"Auditing {name}") as progress:
+        looks: list[Look] = []
+        for one in pool.each(functools.partial(look, prepared.reader()), entries):
+            looks.append(one)
+            progress(len(looks), len(entries))
+    seen = [one.seen for one in looks]
+    with _timed(seconds, "copies"), bar("Comparing images") as progress:
+        pairs = resemblance.copies(seen, [one.content for one in looks], progress)
+    with _timed(seconds, "crops"), bar("Looking for crops") as progress:
+        cut = cuttings.crops(seen, crops_s, progress)
+    with _timed(seconds, "masks"):
+        masks = _masks(prepared, dict(zip(ids, looks, strict=True)))
+    copied = {(pair.first, pair.second) for pair in pairs}
+    cropped = [one for one in cut.found if (min(one[:2]), max(one[:2])) not in copied]
+    return Audit(
+        dataset=name,
+        title=prepared.index.title,
+        hash=prepared.index.hash,
+        version=VERSION,
+        images=len(entries),
+        findings=(
+            *(_copy(pair, ids) for pair in pairs),
+            *(_crop(one, ids) for one in cropped),
+            *_unfinished(cut, crops_s),
+            *masks,
+        ),
+        seconds=seconds,
+        unread=0 if _generated(name) else sum(one.file is None for one in looks),
+    )
+
+
+def look(read: Read, entry: Entry) -> Look:
+    """Look at one pair; runs wherever."""
+    image, mask = read(entry)
+    image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
+    return Look(
+        content=hashlib.sha256(image.data).hexdigest(),
+        seen=resemblance.seen(image),
+        lies=alignment.aligned(image, mask),
+        largest=contents.largest(mask),
+        file=maskfiles.inspected(Path(entry.sample.mask)),
+    )
+
+
+def _masks(prepared: Prepared, looks: Mapping[str, Look]) -> list[Finding]:
+    entries = prepared.index.entries
+    sizes = {entry.sample.id: (entry.height, entry.width) for entry in entries}
+    pixels = {entry.sample.id: entry.pixels for entry in entries}
+    return [
+        *alignment.misaligned({name: one.lies for name, one in looks.items()}),
+        *maskfiles.filed({name: one.file for name, one in looks.items()}, sizes, classes=len(prepared.classes)),
+        *contents.nearly_empty(pixels, {name: one.largest for name, one in looks.items()}),
+    ]
+
+
+def _copy(pair: resemblance.Pair, ids: Sequence[str]) -> Finding:
+    """A pair of copies; of an exact one there is nothing to measure."""
+    images = (ids[pair.first], ids[pair.second])
+    if pair.exact:
+        return Finding(kind=Kind.EXACT, images=images, note="The pixels are the same.")
+    how = [f"bent by up to {pair.displacement:.0f} px"] if pair.displacement >= 1 else []
+    how += [f"{abs(pair.brightness):.0f} grey levels {'brighter' if pair.brightness > 0 else 'darker'}"] * (
+        abs(pair.brightness) >= 1
+    )
+    return Finding(
+        kind=Kind.NEAR,
+        images=images,
+        note=f"One scene: correlation {pair.correlation:.3f}{', the second ' if how else ''}{', '.join(how)}.",
+        measures={
+            "correlation": pair.correlation,
+            "displacement": pair.displacement,
+            "brightness": pair.brightness,
+        },
+        position=pair.position,
+    )
+
+
+def _crop(one: cuttings.Crop, ids: Sequence[str]) -> Finding:
+    left, top, right, bottom = one.box
+    return Finding(
+        kind=Kind.CROP,
+        images=(ids[one.inner], ids[one.outer]),
+        note=f"The first lies in the second at {left}, {top}, {right - left} x {bottom - top} px.",
+        measures={"correlation": one.correlation},
+        box=one.box,
+        position=one.position,
+    )
+
+
+def _unfinished(cut: cuttings.Crops, crops_s: float) -> list[Finding]:
+    """What is told where the time for crops ran out."""
+    if cut.complete:
+        return []
+    note = (
+        f"Crops: {cut.compared:,} of {cut.of:,} pairs of images were looked at in {crops_s:g} s; --crops allows more."
+    )
+    measures = {"compared": float(cut.compared), "of": float(cut.of)}
+    return [Finding(kind=Kind.UNFINISHED, images=(), note=note, measures=measures)]
+
+
+def _generated(name: str) -> bool:
+    return not catalog.is_folder(name) and catalog.dataset(name).generated
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], what: str) -> Generator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[what] = time.perf_counter() - began
