@@ -21,29 +21,41 @@ EXPANSION = 200  # unpacked bytes per packed byte of one member; pictures stay b
 
 @contextlib.contextmanager
 def opened(path: Path, scratch: Path) -> Generator[Path]:
-    """The folder behind a folder or zip; what was unpacked below `scratch` is removed at the end.
+    """The folder behind a folder, a zip or a folder of zips; what was unpacked below `scratch` is removed at the end.
 
     Raises:
         DataError: If the path is neither, or the zip is damaged or not safe to unpack.
     """
-    if path.is_dir():
+    packed = zips(path)
+    if path.is_dir() and not packed:
         yield path
         return
     if not path.exists():
         raise DataError(f"{path} does not exist. Give the folder or the zip you downloaded.")
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is neither a folder nor a zip. Give the folder or the zip you downloaded.")
+    for file in packed or [path]:
+        if not zipfile.is_zipfile(file):
+            raise DataError(f"{file} is neither a folder nor a zip. Give the folder or the zip you downloaded.")
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpack-") as folder:
-        _unpack(path, Path(folder))
+        for file in packed:
+            _unpack(file, Path(folder, file.stem) if len(packed) > 1 else Path(folder))
         try:
             yield Path(folder)
         except DataError as error:  # the user knows the zip, not where it was unpacked for a moment
             raise DataError(str(error).replace(folder, str(path))) from error
 
 
+def zips(path: Path) -> list[Path]:
+    """The zips that a path stands for: a file is one, a folder is those in it when there is nothing else."""
+    if not path.is_dir():
+        return [path]
+    inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    return inside if all(entry.is_file() and entry.suffix.lower() == ".zip" for entry in inside) else []
+
+
 def _unpack(path: Path, target: Path) -> None:
     try:
+        target.mkdir(exist_ok=True)
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
             for member in members:
