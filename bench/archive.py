@@ -53,9 +53,37 @@ def zips(path: Path) -> list[Path]:
     return inside if all(entry.is_file() and entry.suffix.lower() == ".zip" for entry in inside) else []
 
 
+def check(path: Path, *, contents: bool) -> None:
+    """Refuse a zip that `opened` would refuse, without unpacking it.
+
+    Args:
+        path: The zip.
+        contents: Also read all of it, and compare its checksums.
+    Raises:
+        DataError: If it is damaged or not safe to unpack.
+    """
+    with _zip(path) as (archive, members):
+        for member in members if contents else []:
+            with archive.open(member) as source:
+                while source.read(2**20):
+                    pass
+
+
 def _unpack(path: Path, target: Path) -> None:
+    with _zip(path) as (archive, members):
+        check_room(target, sum(member.file_size for member in members))
+        for member in members:
+            out = target / PurePosixPath(member.filename)
+            with writing(out):
+                out.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, out.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+
+
+@contextlib.contextmanager
+def _zip(path: Path) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """An open zip with its files, whose names and sizes are safe; whatever is wrong inside is told of the zip."""
     try:
-        target.mkdir(exist_ok=True)
         with zipfile.ZipFile(path) as archive:
             members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
             for member in members:
@@ -65,13 +93,7 @@ def _unpack(path: Path, target: Path) -> None:
                 raise DataError(
                     f"{path} would unpack to {total / 2**30:.0f} GiB; at most {LARGEST >> 30} GiB are allowed."
                 )
-            check_room(target, total)
-            for member in members:
-                out = target / PurePosixPath(member.filename)
-                with writing(out):
-                    out.parent.mkdir(parents=True, exist_ok=True)
-                    with archive.open(member) as source, out.open("wb") as sink:
-                        shutil.copyfileobj(source, sink)
+            yield archive, members
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
         raise DataError(f"{path} is a damaged zip: {error}. Download it again.") from error
 

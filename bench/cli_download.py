@@ -72,14 +72,14 @@ def source(name: str, data_home: Path, given: Path | None, wish: Wish) -> Path |
         raise StudyError(f"--sha256 {wish.sha256}: must be 64 hexadecimal digits.")
     from bench import download
 
-    release = download.chosen(name, wish.release)
-    found = download.there(name, release, data_home, wish.sha256)
+    release = download.chosen(name, wish.release, wish.mirror, wish.sha256)
+    found = download.there(name, release, data_home)
     if found is not None:
-        say(f"Downloaded before: {found}")
+        say(f"Downloaded before, and unchanged: {found}")
         return found
     _agree(name, download.terms(name, release), wish)
     with _bars() as bar:
-        return download.download(name, release, data_home, bar, mirror=wish.mirror, sha256=wish.sha256, say=say)
+        return download.download(name, release, data_home, bar, say)
 
 
 def _agree(name: str, terms: dict[str, str], wish: Wish) -> None:
@@ -88,7 +88,8 @@ def _agree(name: str, terms: dict[str, str], wish: Wish) -> None:
     Raises:
         DataError: If there is none; nothing was asked of any server.
     """
-    console().print(cli_rows.table([{"": key, name: text} for key, text in terms.items()], f"Terms of {name}"))
+    console().print(cli_rows.table([{"what": key, "value": text} for key, text in terms.items()], f"Terms of {name}"))
+    console().print()
     if wish.accept:
         return
     asked = sys.stdin.isatty() and sys.stdout.isatty()
@@ -120,8 +121,8 @@ def _bars() -> Generator[Callable[[str], Report]]:
 
         def tell(done: int, total: int | None) -> None:
             if not begun and not out.is_interactive:
-                size = "" if total is None else f" of {total / 2**20:,.1f} MiB"
-                say(f"Downloading {name}: {done / 2**20:,.1f}{size} here.")
+                size = "of unknown size" if total is None else f"{total / 2**20:,.1f} MiB"
+                say(f"Downloading {name}, {size}, from byte {done:,}.")
             begun.append(True)
             shown.update(task, completed=done, total=total)
 

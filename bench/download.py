@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import catalog, fetch, hosts, locks, names
+from bench import archive, catalog, fetch, hosts, locks, names
 from bench.errors import DataError, NameUnknown
 from bench.specs import DatasetSpec, Release, RemoteFile
 from bench.store import sha256 as hash_of
@@ -39,11 +39,27 @@ def how(name: str, spec: DatasetSpec) -> str:
     return f"get it from {spec.homepage}, then run: {by_hand}"
 
 
-def chosen(name: str, release: str | None = None) -> Release:
-    """The release of a data set that goes by this name; the usual one for None.
+def sort(name: str, spec: DatasetSpec) -> str:
+    """How a data set is obtained, in a few words."""
+    if catalog.is_folder(name) or spec.raw is not None:
+        return "yours"
+    if spec.generated:
+        return "generated"
+    if spec.releases:
+        return f"bench data prepare {name} --download [--release {' | '.join(one.name for one in spec.releases)}]"
+    return f"not to be downloaded by a program: {spec.unreleased or 'no public address is known'}"
 
+
+def chosen(name: str, release: str | None = None, mirror: str | None = None, sha256: str | None = None) -> Release:
+    """A release of a data set, with its files as the user wants them.
+
+    Args:
+        name: The data set.
+        release: Its release; None for the usual one.
+        mirror: Where the files are instead; an address that ends in a slash stands before their names.
+        sha256: Of its only file, where nobody has published it.
     Raises:
-        DataError: If there is nothing to download, saying what to do instead.
+        DataError: If there is nothing to download, saying what to do instead, or the files are not to be had so.
         NameUnknown: If there is no such data set or release.
     """
     if catalog.is_folder(name):
@@ -57,7 +73,8 @@ def chosen(name: str, release: str | None = None) -> Release:
     found = {one.name: one for one in spec.releases}
     if release is not None and release not in found:
         raise NameUnknown(f"{name} has no release {release!r}. There are: {', '.join(found)}.")
-    return found[release] if release else spec.releases[0]
+    one = found[release] if release else spec.releases[0]
+    return replace(one, files=tuple(_instead(remote, one, mirror, sha256) for remote in one.files))
 
 
 def terms(name: str, release: Release) -> dict[str, str]:
@@ -71,11 +88,11 @@ def terms(name: str, release: Release) -> dict[str, str]:
     return lines
 
 
-def there(name: str, release: Release, data_home: Path, sha256: str | None = None) -> Path | None:
+def there(name: str, release: Release, data_home: Path) -> Path | None:
     """The files of a release that are here whole and unchanged, as `bench.prepare` takes them; else None."""
     folder = _folder(name, data_home) / release.name
     kept = {one.file: one for one in _kept(folder)}
-    if any(not _unchanged(folder / remote.name, kept, sha256 or remote.sha256) for remote in release.files):
+    if any(not _unchanged(folder / remote.name, kept, remote.sha256) for remote in release.files):
         return None
     return folder / release.files[0].name if len(release.files) == 1 else folder
 
@@ -85,9 +102,6 @@ def download(
     release: Release,
     data_home: Path,
     bar: Callable[[str], fetch.Progress] = lambda name: lambda done, total: None,
-    *,
-    mirror: str | None = None,
-    sha256: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Bring the files of a release here, those that are not here yet.
@@ -97,8 +111,6 @@ def download(
         release: One that `chosen` gave, whose terms were accepted.
         data_home: Where prepared data live.
         bar: Gives what is told the bytes of a file.
-        mirror: Where the files are instead; an address that ends in a slash stands before their names.
-        sha256: Of the file, where nobody has published it.
         say: Told what is skipped, what is tried again, and the hash of what came.
     Returns:
         The zip, or the folder of zips, that `bench.prepare` takes.
@@ -108,13 +120,12 @@ def download(
         StoreError: If the disk has no room.
     """
     folder = _folder(name, data_home) / release.name
-    remotes = [_instead(remote, release, mirror, sha256) for remote in release.files]
     arriving = folder.with_name(f".{release.name}")
     with locks.held(arriving / "lock") as ours:
         if not ours:
             raise DataError(f"Another process is downloading {name} into {folder}. Wait for it, then run this again.")
         kept = {one.file: one for one in _kept(folder)}
-        for remote in remotes:
+        for remote in release.files:
             if _unchanged(folder / remote.name, kept, remote.sha256):
                 say(f"{remote.name} is here already, with the sha256 {kept[remote.name].sha256}.")
                 continue
@@ -122,7 +133,7 @@ def download(
             _note(folder, name, [kept[file] for file in sorted(kept)])
             known = "as published" if remote.sha256 else "which nobody has published: compare it with a colleague's"
             say(f"{remote.name}: {one.size} bytes, sha256 {one.sha256} ({known}).")
-    return folder / remotes[0].name if len(remotes) == 1 else folder
+    return folder / release.files[0].name if len(release.files) == 1 else folder
 
 
 def _bring(
@@ -135,6 +146,11 @@ def _bring(
     else:
         order = hosts.order(remote)
         url, found = order.url, fetch.fetch(order, path, progress, say)
+    try:
+        archive.check(path, contents=remote.sha256 is None)
+    except DataError as error:
+        path.unlink()
+        raise DataError(f"{error} It came from {url} and was removed.") from error
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         path.replace(folder / remote.name)

@@ -217,6 +217,7 @@ def _receive(order: Order, part: Part, progress: Progress) -> None:
         request.add_unredirected_header(name, value)
     with _answer(order, request, part) as response:
         _begin(order, part, response)
+        progress(part.have, part.total)
         with part.path.open("ab") as sink:
             head = _read(response.read, 512)
             if part.have == 0 and head:
