@@ -78,8 +78,8 @@ def source(name: str, data_home: Path, given: Path | None, wish: Wish) -> Path |
         say(f"Downloaded before, and unchanged: {found}")
         return found
     _agree(name, download.terms(name, release), wish)
-    with _bars() as bar:
-        return download.download(name, release, data_home, bar, say)
+    with _bars() as (bar, tell):
+        return download.download(name, release, data_home, bar, tell)
 
 
 def _agree(name: str, terms: dict[str, str], wish: Wish) -> None:
@@ -101,36 +101,39 @@ def _agree(name: str, terms: dict[str, str], wish: Wish) -> None:
 
 
 @contextlib.contextmanager
-def _bars() -> Generator[Callable[[str], Report]]:
-    """A bar for each file with its bytes and speed; in a log, a line when it begins."""
+def _bars() -> Generator[tuple[Callable[[str], Report], Callable[[str], None]]]:
+    """A bar for each file with its bytes and speed, in a log a line when it begins; and what prints a line above."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     out = console()
     shown = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        DownloadColumn(binary_units=True),
+        DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
         console=out,
     )
 
+    def tell(line: str) -> None:
+        out.print(line, markup=False, soft_wrap=True)
+
     def bar(name: str) -> Report:
         task = shown.add_task(name, total=None)
         begun: list[bool] = []
 
-        def tell(done: int, total: int | None) -> None:
+        def count(done: int, total: int | None) -> None:
             if not begun and not out.is_interactive:
-                size = "of unknown size" if total is None else f"{total / 2**20:,.1f} MiB"
-                say(f"Downloading {name}, {size}, from byte {done:,}.")
+                size = "of unknown size" if total is None else f"{total / 1e6:,.1f} MB"
+                tell(f"Downloading {name}, {size}, from byte {done:,}.")
             begun.append(True)
             shown.update(task, completed=done, total=total)
 
-        return tell
+        return count
 
     if out.is_interactive:
         shown.start()
     try:
-        yield bar
+        yield bar, tell
     finally:
         shown.stop()

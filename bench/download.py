@@ -82,7 +82,7 @@ def terms(name: str, release: Release) -> dict[str, str]:
     spec = catalog.dataset(name)
     lines = {"licence": spec.licence, "citation": spec.citation, "homepage": spec.homepage, "release": release.title}
     for remote in release.files:
-        size = "size unknown" if remote.size is None else f"{remote.size / 2**20:,.0f} MiB"
+        size = "size unknown" if remote.size is None else f"{remote.size / 1e6:,.0f} MB"
         known = "no published hash" if remote.sha256 is None else f"sha256 {remote.sha256}"
         lines[remote.name] = f"{size}, {known}, from {hosts.page(remote)}"
     return lines

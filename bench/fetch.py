@@ -248,7 +248,8 @@ def _answer(order: Order, request: urllib.request.Request, part: Part) -> Any:
                 f"{order.url} does not prove who it is: {reason.verify_message}. Install the certificates of your "
                 f"network (SSL_CERT_FILE). {ELSEWHERE}"
             ) from error
-        raise Broken(f"No answer ({reason or type(error).__name__})") from error
+        said = getattr(reason, "strerror", None) or reason or type(error).__name__
+        raise Broken(f"No answer ({said})") from error
 
 
 def _told(order: Order, error: urllib.error.HTTPError, part: Part) -> Exception:
