@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import sys
 from collections.abc import Generator
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import catalog, download, fetch, hosts, locks
+from bench import catalog, cli_download, download, fetch, hosts, locks
 from bench.errors import DataError
 from bench.specs import RemoteFile
 from tests import lookalike
@@ -116,6 +117,19 @@ def test_nobody_is_asked_before_the_licence_is_accepted(site: Site, home: Path) 
     assert "Depto et al. 2021" in out
     assert f"{site.address}/archive.zip" in out
     assert "add --accept-licence" in err
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_on_a_terminal_the_licence_is_asked_for(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    asked: list[str] = []
+    monkeypatch.setattr("typer.confirm", lambda text: asked.append(text) or answer)
+    refused = contextlib.nullcontext() if answer else pytest.raises(DataError, match="was not accepted")
+    with refused:
+        cli_download._agree("blood_cell", {"licence": "MIT"}, cli_download.Wish(download=True))
+
+    assert ["Do you accept the licence?"] == asked
 
 
 @pytest.mark.parametrize(
@@ -376,6 +390,10 @@ def test_a_release_of_several_files_is_prepared_as_one(
     assert "fold_1.zip is here already" in out
     assert "as published" in out
     assert "PanNuke: 4 train, 4 val, 4 test" in out
+
+    code, _, err = call("data", "prepare", "pannuke", "--download", "--no-native")
+    assert 2 == code
+    assert "is packed and cannot be read again" in err
 
 
 def test_a_mirror_of_several_files_stands_before_their_names(site: Site, home: Path) -> None:
