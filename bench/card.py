@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import get_args
 
-from bench import catalog
+from bench import catalog, download
 from bench.prepare import Entry, Prepared
 from bench.specs import ClassSpec, Split
 
@@ -36,12 +36,14 @@ class Card:
         widths: Likewise.
         balance: Per class, in the order of the classes, and per split.
         pixel_size_um: Edge of a pixel in micrometres; None when unknown.
+        obtained: How to come by the files.
     """
 
     title: str
     licence: str
     citation: str
     homepage: str
+    obtained: str
     pixel_size_um: float | None
     classes: tuple[ClassSpec, ...]
     images: dict[Split, int]
@@ -65,6 +67,7 @@ def card(name: str, prepared: Prepared) -> Card:
         licence=index.licence,
         citation=index.citation,
         homepage=spec.homepage,
+        obtained=download.sort(name, spec),
         pixel_size_um=spec.pixel_size_um,
         classes=index.classes,
         images={split: len(entries) for split, entries in groups.items()},
@@ -105,6 +108,7 @@ def facts(card: Card) -> list[dict[str, object]]:
         "licence": card.licence,
         "citation": card.citation,
         "homepage": card.homepage,
+        "files": card.obtained,
     }
     return [{"fact": key, "value": text} for key, text in texts.items()]
 

@@ -55,7 +55,11 @@ def audit(
     place, quiet = home(data_home), form is Form.JSON
     with problems.logged(name, place):
         found = audits.audit(
-            name, place, _bar(quiet=quiet), crops_s=audits.CROPS_S if crops is None else crops, again=again or crops is not None
+            name,
+            place,
+            _bar(quiet=quiet),
+            crops_s=audits.CROPS_S if crops is None else crops,
+            again=again or crops is not None,
         )
     prepared = prepare.open_prepared(name, place)
     split = _split(prepared, 0, 1)
@@ -101,7 +105,9 @@ def before(study: Study, place: Place, *, allow_leak: bool) -> None:
                     f"{leak}. See {page}, or bench data audit {name}. Mend the data, or run with --allow-leak: the "
                     "leaderboard then bears the stamp LEAK."
                 )
-            complain(f"{leak}{': its protocol is meant to' if audits.intended(name) else ''}. The leaderboard bears the stamp LEAK.")
+            complain(
+                f"{leak}{': its protocol is meant to' if audits.intended(name) else ''}. The leaderboard bears the stamp LEAK."
+            )
         else:
             complain(f"{name} has defects, which do not stop the study: see {page}")
 

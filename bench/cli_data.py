@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import cli_show
+from bench import cli_download, cli_show
 from bench.cli_options import DataHome, console, home, say, show
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ def prepare(
         str | None, typer.Option(metavar="S|HxW", help="Bring the images to this training size at once.")
     ] = None,
     fit: Annotated[str | None, typer.Option(help="How: resize, letterbox or tile.")] = None,
+    download: cli_download.Download = False,
+    accept: cli_download.Accept = False,
+    release: cli_download.ReleaseName = None,
+    mirror: cli_download.Mirror = None,
+    sha256: cli_download.Sha256 = None,
     data_home: DataHome = None,
 ) -> None:
     """Decode and check a data set once, so that every cell can read it."""
@@ -53,6 +58,8 @@ def prepare(
     from bench import prepare as preparation
 
     recipe, place = _recipe(size, fit), home(data_home)
+    wish = cli_download.Wish(download=download, accept=accept, release=release, mirror=mirror, sha256=sha256)
+    source = cli_download.source(name, place, source, wish)
     with problems.logged(name, place), cli_screen.bar(console(), f"Preparing {name}") as progress:
         prepared = preparation.prepare(name, place, source, progress, native=native, recipe=recipe, say=say)
     if recipe is not None:

@@ -5,6 +5,7 @@
     ├── StudyError        2   a study file or an option that makes no sense
     ├── DataError         2   a data set that is missing or malformed
     │   └── NotPrepared   2   a data set that is not prepared here
+    ├── Unfinished        2   a download that broke off, and goes on where it stopped
     ├── StoreError        2   a results folder that cannot be read or written
     └── DiskFull          1   the disk filled in mid-run; finished cells are kept
 
@@ -48,6 +49,10 @@ class NotPrepared(DataError):
 
 class NotFetched(DataError):
     """A file of the network that is not on this machine yet, and cannot or shall not be downloaded now."""
+
+
+class Unfinished(BenchError):
+    """A download that broke off; what came is kept, and the same command goes on from there."""
 
 
 class StoreError(BenchError):

@@ -58,7 +58,7 @@ def devices() -> Rows:
 
 def data_found(data_home: Path) -> Rows:
     """Every data set of the catalogue, and whether it is prepared below the data home."""
-    from bench import prepare
+    from bench import download, prepare
 
     rows: Rows = []
     for name in catalog.entries("datasets"):
@@ -71,7 +71,7 @@ def data_found(data_home: Path) -> Rows:
         elif spec.generated:
             state = "generated when it is first used"
         else:
-            state = f"missing: get it from {spec.homepage}, then bench data prepare {name} --from PATH"
+            state = f"missing: {download.how(name, spec)}"
         rows.append({"data set": name, "state": state})
     return rows
 

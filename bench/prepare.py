@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import archive, catalog, decode, derived, duplicates, findings, names, plan, pool
+from bench import archive, catalog, decode, derived, download, duplicates, findings, names, plan, pool
 from bench.decode import Entry
 from bench.errors import DataError, NotPrepared
 from bench.findings import Audit
@@ -197,10 +197,8 @@ def prepare(
         return open_prepared(name, data_home)
     if source is not None and spec.generated:
         raise DataError(f"{name} is generated and takes no files; leave --from {source} out.")
-    if native is False and source is not None and source.is_file():
-        raise DataError(
-            f"{source} is a zip, which cannot be read again picture by picture. Unpack it, or keep --native."
-        )
+    if native is False and source is not None and source.exists() and archive.zips(source):
+        raise DataError(f"{source} is packed and cannot be read again picture by picture. Unpack it, or keep --native.")
     check_room(data_home)
     blank = Index(
         name=name,
@@ -232,8 +230,7 @@ def open_prepared(name: str, data_home: Path) -> Prepared:
     found = _read_index(location(name, data_home))
     if found is None:
         raise NotPrepared(
-            f"The data set {name!r} is not prepared in {data_home}. Get it from {spec.homepage}, then run: "
-            f"bench data prepare {name} --from PATH (a folder or zip)."
+            f"The data set {name!r} is not prepared in {data_home}. To use it, {download.how(name, spec)}."
         )
     return Prepared(location(name, data_home), found)
 

@@ -59,6 +59,41 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file of a data set on somebody's server.
+
+    Attributes:
+        name: What it is called here; a zip.
+        how: What `address` is: a URL (direct), `owner/name` of a data set on Kaggle, or the id of a file on Google
+            Drive.
+        size: None where nobody has published it [bytes].
+        sha256: In hexadecimal; None where nobody has published it.
+        version: Which version of a data set on Kaggle; None for the newest.
+    """
+
+    name: str
+    how: Literal["direct", "kaggle", "drive"]
+    address: str
+    size: int | None = None
+    sha256: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One of the ways in which a data set was released; its files belong together.
+
+    Attributes:
+        name: What stands behind `--release`.
+        title: What it is, and who released it.
+    """
+
+    name: str
+    title: str
+    files: tuple[RemoteFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
     """What a file in `datasets/` defines as `SPEC`.
 
@@ -77,6 +112,8 @@ class DatasetSpec:
         raw: Where the raw files are, when the specification itself says so (an option, or a folder); None when they
             are named by `bench data prepare NAME --from PATH`, or none are needed.
         pixel_size_um: Edge of a pixel in micrometres; None when unknown.
+        releases: What `bench data prepare NAME --download` can fetch, the usual one first.
+        unreleased: Why there is nothing to fetch, and how to obtain the files; empty where there is.
     """
 
     title: str
@@ -93,6 +130,8 @@ class DatasetSpec:
     configure: Callable[..., DatasetSpec] | None = None
     raw: Path | None = None
     pixel_size_um: float | None = None
+    releases: tuple[Release, ...] = ()
+    unreleased: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

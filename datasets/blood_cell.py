@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import DataError
-from bench.specs import ClassSpec, DatasetSpec, Option, Sample, Split
+from bench.specs import ClassSpec, DatasetSpec, Option, Release, RemoteFile, Sample, Split
 
 from ._archive import check_flag, child, files, folders, pairs
 from ._files import check_sizes, read_deep, read_grey
@@ -108,4 +108,20 @@ SPEC = DatasetSpec(
     citation="Depto et al. 2021, Tissue and Cell 69:101653, doi:10.1016/j.tice.2021.101653",
     homepage="https://www.kaggle.com/datasets/jeetblahiri/bccd-dataset-with-mask",
     options={"skip_unpaired": False, **OPTIONS},
+    releases=(
+        Release(
+            name="kaggle",
+            title="the archive on Kaggle, with its split",
+            files=(
+                RemoteFile(
+                    name="bccd-dataset-with-mask.zip", how="kaggle", address="jeetblahiri/bccd-dataset-with-mask"
+                ),
+            ),
+        ),
+        Release(  # the link is in github.com/Deponker/Blood-cell-segmentation-dataset
+            name="authors",
+            title="the authors' own release on Google Drive, without a split",
+            files=(RemoteFile(name="Final data.zip", how="drive", address="1nG-ra6BPAZSTsdYCvedzCo-JLD7jdH71"),),
+        ),
+    ),
 )

@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import DataError
-from bench.specs import ClassSpec, DatasetSpec, Sample, Split
+from bench.specs import ClassSpec, DatasetSpec, Release, RemoteFile, Sample, Split
 
 from ._archive import check_choice, check_flag, child, files, folders, pairs
 from ._files import check_sizes, read_grey, read_rgb
@@ -173,4 +173,28 @@ SPEC = DatasetSpec(
     citation="Zhao et al. 2023, Comput. Methods Programs Biomed. 241:107732, doi:10.1016/j.cmpb.2023.107732",
     homepage="https://www.kaggle.com/datasets/zhaojing0522/cervical-nucleus-segmentation",
     options={"subset": "all", "skip_unpaired": False},
+    releases=(
+        Release(
+            name="kaggle",
+            title="the authors' archive on Kaggle",
+            files=(
+                RemoteFile(
+                    name="cervical-nucleus-segmentation.zip",
+                    how="kaggle",
+                    address="zhaojing0522/cervical-nucleus-segmentation",
+                ),
+            ),
+        ),
+        Release(  # the link is in github.com/sarah-antillia/Tensorflow-Image-Segmentation-Clustered-Cervical-Cell
+            name="copies",
+            title="the augmented copies that sarah-antillia released on Google Drive",
+            files=(
+                RemoteFile(
+                    name="Clustered-Cervical-Cell-ImageMask-Dataset.zip",
+                    how="drive",
+                    address="1_vhxY7qIBhymMBQjNyjGjc9mDOSZyI5d",
+                ),
+            ),
+        ),
+    ),
 )

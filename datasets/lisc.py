@@ -231,4 +231,8 @@ SPEC = DatasetSpec(
     options={"classes": "types", "mixt": False, "skip_unpaired": False},
     configure=configure,
     doubtful=doubtful,
+    unreleased=(
+        "its terms forbid passing it on, copies made from it included: they grant its use to those who got it from the "
+        "first author's site"
+    ),
 )

@@ -1,6 +1,7 @@
 """PanNuke: nuclei in patches of 19 tissues, five types of nuclei; from the npy arrays of its folds.
 
-The folds of Warwick's release, as they unpack, each as a folder (one fold is enough), together in a folder or zip:
+The folds of Warwick's release as they unpack, each a folder (one is enough), together in a folder or zip; or a folder
+with the zips as they are downloaded:
 
     .../fold1/images/fold1/{images,types}.npy     (N, 256, 256, 3) and the N names of tissues
     .../fold1/masks/fold1/masks.npy               (N, 256, 256, 6): numbered nuclei of each type, then the background
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import DataError
-from bench.specs import ClassSpec, DatasetSpec, Option, Sample, Split
+from bench.specs import ClassSpec, DatasetSpec, Option, Release, RemoteFile, Sample, Split
 
 from ._files import one_line
 
@@ -35,6 +36,11 @@ TYPES = (
 )
 CLASSES = {"binary": (BACKGROUND, ClassSpec(name="nucleus", colour=(220, 60, 60))), "types": TYPES}
 SPLITS: dict[str, Split] = {"fold1": "train", "fold2": "val", "fold3": "test"}
+HASHES = {  # of the zips, as torch-em (torch_em/data/datasets) checks them
+    "fold_1.zip": "6e19ad380300e8ce9480f9ab6a14cc91fa4b6a511609b40e3d70bdf9c881ed0b",
+    "fold_2.zip": "5bc540cc509f64b5f5a274d6e5a245527dbd3e6d3155d43555115c5d54709b07",
+    "fold_3.zip": "c14d372981c42f611ebc80afad01702b89cad8c1b3089daa31931cf5a4b1a39d",
+}
 
 
 def read(root: Path, **_options: Option) -> list[Sample]:
@@ -177,4 +183,19 @@ SPEC = DatasetSpec(
     options={"classes": "binary"},
     configure=configure,
     pixel_size_um=0.25,
+    releases=(
+        Release(
+            name="warwick",
+            title="the three folds of the University of Warwick",
+            files=tuple(
+                RemoteFile(
+                    name=name,
+                    how="direct",
+                    address=f"https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke/{name}",
+                    sha256=sha256,
+                )
+                for name, sha256 in HASHES.items()
+            ),
+        ),
+    ),
 )

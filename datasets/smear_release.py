@@ -193,4 +193,5 @@ SPEC = DatasetSpec(
     homepage="https://github.com/abhanjac/blood_cell_image_segmentation",
     options={"partial": "ignore"},
     configure=configure,
+    unreleased="its author kept it out of the repository, where a few samples lie in trial/; ask him for it",
 )

@@ -50,6 +50,34 @@ def test_what_was_unpacked_is_removed_when_its_reader_fails(tmp_path: Path) -> N
     assert [] == list((tmp_path / "scratch").iterdir())
 
 
+def test_an_array_of_few_nuclei_is_no_bomb(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"masks.npy": bytes(4 * 2**20)})
+    with zipfile.ZipFile(path) as file:
+        (member,) = file.infolist()
+    with archive.opened(path, tmp_path / "scratch") as folder:
+        assert 4 * 2**20 == (folder / "masks.npy").stat().st_size
+
+    assert member.file_size > archive.EXPANSION * member.compress_size + 2**20
+
+
+def test_a_folder_of_zips_is_unpacked_each_into_a_folder_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "zips").mkdir()
+    for name in ("one", "two"):
+        zipped(tmp_path / f"zips/{name}.zip", {"x.txt": name.encode()})
+    with archive.opened(tmp_path / "zips", tmp_path / "scratch") as folder:
+        found = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+    assert {"one/x.txt": b"one", "two/x.txt": b"two"} == found
+    assert [] == list((tmp_path / "scratch").iterdir())
+
+
+def test_a_folder_with_a_zip_among_other_files_passes_through(tmp_path: Path) -> None:
+    zipped(tmp_path / "a.zip", {"x": b"1"})
+    (tmp_path / "readme.txt").touch()
+    with archive.opened(tmp_path, tmp_path / "scratch") as folder:
+        assert tmp_path == folder
+
+
 def test_a_folder_passes_through_untouched(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with archive.opened(tmp_path / "data", tmp_path / "scratch") as folder:

@@ -368,7 +368,7 @@ def test_native_pixels_can_be_dropped_and_taken_back_and_are_left_as_they_are_el
 
 def test_a_zip_cannot_go_without_native_pixels(raw: Path, home: Path) -> None:
     lookalike.blood_cell(raw)
-    with pytest.raises(DataError, match=r"raw\.zip is a zip, which cannot be read again.* Unpack it"):
+    with pytest.raises(DataError, match=r"raw\.zip is packed and cannot be read again.* Unpack it"):
         prepare.prepare("blood_cell", home, lookalike.zipped(raw), native=False)
 
 
