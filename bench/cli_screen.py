@@ -52,7 +52,7 @@ def bar(console: Console, text: str) -> Generator[Report]:
                 progress.start()
             else:
                 console.print(f"{text}: {total} to do.", markup=False, soft_wrap=True)
-        progress.update(task[0], completed=done)
+        progress.update(task[0], completed=done, total=total)  # copies follow the images they are made of
 
     try:
         yield tell

@@ -20,6 +20,7 @@ NEEDS_TORCH = {
 LAYERS = [
     {"specs", "errors", "quantities", "cli_rows"},
     {"records", "names", "findings"},
+    {"protocols"},
     {"catalog", "datasets", "architectures"},
     {"rules", "boundary", "distances"},
     {"objects", "criteria"},
@@ -39,7 +40,7 @@ LAYERS = [
         "duplicates",
         "explain",
     },
-    {"decode", "thumbnails"},
+    {"decode", "thumbnails", "copies"},
     {"augment"},
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine"},
     {"paired", "rows"},
