@@ -295,6 +295,8 @@ def _finish(folder: Path, script: Script | None) -> None:
     page = reports.publish(content)
     for table in cli_screen.boards(content.boards, content.profile):
         console().print(table)
+    for table in cli_screen.worths(content):
+        console().print(table)
     console().print(f"Page: {page.resolve()}", soft_wrap=True)
     failed = [row for row in content.rows if row.status not in ("ok", "diverged")]
     if script:

@@ -204,7 +204,7 @@ def lens(edge: int, at: int, amount: float) -> Field:
 
 
 def _moved(pixels: Pixels, field: Field, *, order: int, mode: str) -> Pixels:
-    """Pixels (S, S) or (S, S, 3) where a field says, in between (order 1) or the nearest (0); black outside, or edge."""
+    """Pixels (S, S) or (S, S, 3) from where a field says, in between (order 1) or the nearest (order 0)."""
     from scipy.ndimage import map_coordinates
 
     planes = pixels[..., None] if pixels.ndim == 2 else pixels

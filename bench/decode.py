@@ -97,6 +97,15 @@ def sizes(load: Load, samples: Sequence[Sample]) -> list[tuple[int, int]]:
     return found
 
 
+def refuse(wrong: Sequence[tuple[Sample, DataError]], of: int) -> None:
+    """Raise the first of the errors, for all files that are wrong."""
+    if len(wrong) == 1:
+        raise wrong[0][1]
+    if wrong:
+        files = tuple(file for sample, error in wrong for file in error.files or (sample.image,))
+        raise DataError(f"{wrong[0][1]} {len(wrong)} of {of} pairs are wrong.", files)
+
+
 def _checked(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int) -> tuple[int, ...]:
     """The pixels of every class, if image and mask are what a data set may load."""
     if image.dtype != np.uint8 or mask.dtype != np.uint8 or mask.ndim != 2 or image.shape != (*mask.shape, 3):

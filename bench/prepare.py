@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -261,9 +261,7 @@ def _copied(
         title=title,
         classes=index.classes,
         read=lambda root: copies.listed(base.samples, protocol),
-        load=functools.partial(
-            copies.load, protocol.copies, functools.partial(_natives, str(base.folder), index.hash)
-        ),
+        load=functools.partial(copies.load, protocol.copies, functools.partial(_natives, str(base.folder), index.hash)),
         licence=index.licence,
         citation=index.citation,
         homepage="",
@@ -308,7 +306,7 @@ def _write(
                 wrong += [(sample, outcome)] if isinstance(outcome, DataError) else []
                 decoded += [] if isinstance(outcome, DataError) else [outcome]
                 progress(len(decoded) + len(wrong), len(samples))
-        _refuse(wrong, len(samples))
+        decode.refuse(wrong, len(samples))
         prints, exact = [signs for _, signs in decoded], [entry.hash for entry, _ in decoded]
         known = duplicates.sourced(samples, prints, exact, say)
         entries = [replace(entry, sample=sample) for (entry, _), sample in zip(decoded, known, strict=True)]
@@ -320,15 +318,6 @@ def _write(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Prepared(folder, index)
-
-
-def _refuse(wrong: Sequence[tuple[Sample, DataError]], of: int) -> None:
-    """Raise the first of the errors, for all files that are wrong."""
-    if len(wrong) == 1:
-        raise wrong[0][1]
-    if wrong:
-        files = tuple(file for sample, error in wrong for file in error.files or (sample.image,))
-        raise DataError(f"{wrong[0][1]} {len(wrong)} of {of} pairs are wrong.", files)
 
 
 def _view(path: Path, entry: Entry) -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,10 @@ from typing import Any, get_args
 
 from bench import catalog, names
 from bench.errors import StudyError
-from bench.specs import SCHEMA, Budget, Copies, Fit, Measures, Protocol, Recipe, Study, Tuning
+from bench.specs import SCHEMA, Budget, Fit, Measures, Protocol, Recipe, Study, Tuning
 
 STUDIES = Path(__file__).resolve().parent / "studies"
-FITS, MEASURES, PROTOCOLS, COPIES = get_args(Fit), get_args(Measures), get_args(Protocol), get_args(Copies)
+FITS, MEASURES, PROTOCOLS = get_args(Fit), get_args(Measures), get_args(Protocol)
 
 # What a number may be: the check and the published schema both read this table.
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -104,6 +104,13 @@ def check(study: Study, *, where: str) -> Study:
         if not getattr(study, axis)
     ]
     problems += [
+        f"{field} has {name!r}, it may hold {', '.join(allowed[:-1])} and {allowed[-1]}"
+        for field, allowed in (("measures", MEASURES), ("protocol", PROTOCOLS))
+        for name in getattr(study, field)
+        if name not in allowed
+    ]
+    problems += [] if study.protocol else [f"protocol is empty, name at least one of {', '.join(PROTOCOLS)}"]
+    problems += [
         f"{name} is {value:g}, it must lie between {low:g} and {high:g}"
         for name, (low, high) in BOUNDS.items()
         for value in _numbers(study, name)
@@ -127,14 +134,6 @@ def _contradictions(study: Study) -> Iterator[str]:
     recipe = study.recipe
     if recipe.fit not in FITS:
         yield f"recipe.fit is {recipe.fit!r}, it must be one of {', '.join(FITS)}"
-    for name in study.measures:
-        if name not in MEASURES:
-            yield f"measures has {name!r}, it may hold {' and '.join(MEASURES)}"
-    for name in study.protocol or ("",):
-        if name not in PROTOCOLS:
-            yield f"protocol has {name!r}, it may hold {', '.join(PROTOCOLS)}"
-    if study.copies not in COPIES:
-        yield f"copies is {study.copies!r}, it must be one of {', '.join(COPIES)}"
     if recipe.overlap and recipe.fit != "tile":
         yield f"recipe.overlap is {recipe.overlap}, it must be 0 unless fit is tile"
     elif recipe.overlap >= min(recipe.size) > 0:

@@ -50,7 +50,7 @@ LAYERS = [
     {"views", "formats", "parquet"},
     {"markdown", "latex", "prepare", "svg", "picks", "pictures", "efficiency", "published", "graph"},
     {"figures"},
-    {"matrices", "rates", "fronts", "diagrams"},
+    {"matrices", "rates", "fronts", "diagrams", "worth"},
     {"drawings"},
     {"paper"},
     {"gallery"},
