@@ -16,16 +16,16 @@ from bench.quantities import word
 from bench.rows import SCORED
 from bench.statistics import Interval, Sample
 
-HONESTY = ("split-first", "clean", "as-published")
-"""Protocols in the order in which they are taken for the honest one; the last that is there is compared with it."""
 HEADINGS = {
     "clean": "no copies",
     "split-first": "copies, split by photograph",
     "as-published": "copies, split by file (leak)",
 }
+"""How the protocols are called, the one without copies first and the leak last."""
 NOTE = (
-    "Test files differ between the two splits, so that nothing is paired: photographs are resampled on either side by "
-    "themselves, all copies of one together."
+    "Test files differ between the protocols, so that nothing is paired: photographs are resampled on either side by "
+    "themselves, all copies of one together. The leaderboards resample files as if copies were independent: with "
+    "copies, their intervals are too narrow."
 )
 
 
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
     Attributes:
         scores: By protocol; None without a score.
-        difference: The score under the table's last protocol minus that under its first; `interval` holds 95%.
+        difference: The score under the table's `other` protocol minus that under `honest`; `interval` holds 95%.
     """
 
     architecture: str
@@ -61,7 +61,9 @@ class Table(NamedTuple):
 
     Attributes:
         title: Of the data set without copies, as far as it is known.
-        protocols: The honest one first, the other one last.
+        protocols: All that are there, in the order of HEADINGS.
+        honest: What the last of them, `other`, is compared with: the very same copies, if they are there, split by
+            photograph.
         images: Test files by protocol, and the photographs they are of.
         metric: The short name of the number; `single` says whether it is of one run each, whose noise is not counted.
     """
@@ -70,6 +72,8 @@ class Table(NamedTuple):
     title: str
     copies: str
     protocols: tuple[str, ...]
+    honest: str
+    other: str
     images: Mapping[str, tuple[int, int]]
     metric: str
     single: bool
@@ -89,7 +93,7 @@ def tables(boards: Sequence[Board], profile: Profile) -> list[Table]:
     for (base, made), own in found.items():
         held = own | found.get((base, ""), {}) if made else {}
         if len(held) > 1:
-            result.append(_table(base, made, {name: held[name] for name in HONESTY if name in held}, profile))
+            result.append(_table(base, made, {name: held[name] for name in HEADINGS if name in held}, profile))
     return result
 
 
@@ -99,8 +103,8 @@ def as_dicts(found: Sequence[Table]) -> list[dict[str, Any]]:
         {
             "dataset": table.dataset,
             "copies": table.copies,
-            "honest": table.protocols[0],
-            "other": table.protocols[-1],
+            "honest": table.honest,
+            "other": table.other,
             "metric": table.metric,
             "sentence": table.sentence,
             "rows": [
@@ -130,7 +134,7 @@ def _apart(name: str) -> tuple[str, protocols.Protocol]:
 def _table(base: str, made: str, boards: Mapping[str, Board], profile: Profile) -> Table:
     standings = {word: {(one.architecture, one.loss): one for one in board.standings} for word, board in boards.items()}
     metric = profile.metrics[profile.primary]
-    first, *_, last = boards
+    first, last = list(boards)[-2:] if "as-published" in boards else ("clean", "split-first")
     samples = {word: {key: _sample(one, metric) for key, one in own.items()} for word, own in standings.items()}
     keys = [key for key in standings[last] if all(key in own for own in standings.values())]
     lines = [_line(key, {word: own[key] for word, own in samples.items()}, first, last) for key in keys]
@@ -138,14 +142,14 @@ def _table(base: str, made: str, boards: Mapping[str, Board], profile: Profile) 
     tested = {word: _tested(board) for word, board in boards.items()}
     title = boards[last].title.partition(", copies split")[0]
     single = any(one.selected for own in standings.values() for one in own.values())
-    table = Table(base, title, made, tuple(boards), tested, _short(metric), single, tuple(lines), "")
+    table = Table(base, title, made, tuple(boards), first, last, tested, _short(metric), single, tuple(lines), "")
     return table._replace(sentence=sentence(table))
 
 
 def sentence(table: Table) -> str:
     """What the leak is worth, in words."""
     networks = [line for line in table.lines if line.loss is not None and line.difference is not None]
-    first, last = table.protocols[0], table.protocols[-1]
+    first, last = table.honest, table.other
     if not networks:
         return f"No network has a score under both {first} and {last} yet."
     gains = [line.difference for line in networks if line.difference is not None]
