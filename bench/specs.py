@@ -244,7 +244,7 @@ class Study:
         baselines: Names from `bench.baselines.BASELINES` that stand on every leaderboard.
         protocol: What is done to the images of every data set before they are split, a word or several: nothing
             (clean); copies are made and every file is split by lot, as the seeds did (as-published: a leak); the very
-            same copies, split by photograph (split-first). A name that says its own protocol keeps it.
+            same copies, split by photograph (split-first). A name that asks for copies itself keeps its protocol.
         copies: Which copies: those of seed0 (6 of every image), seed2 (18) or seed4 (20); clean makes none.
         measures: What is computed at evaluation beside the counts: boundary (how far outlines are apart), objects
             (connected components, and counts). No training depends on it.
