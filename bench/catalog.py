@@ -12,11 +12,11 @@ import hashlib
 import importlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from bench import names
+from bench import names, protocols
 from bench.errors import BenchError, DataError, NameUnknown
 from bench.specs import ArchitectureSpec, DatasetSpec, Option
 
@@ -91,9 +91,13 @@ def dataset(name: str) -> DatasetSpec:
         NameUnknown: If there is no such data set, or it has no such option.
         DataError: If the name is a path and the folder is missing or malformed.
     """
-    if is_folder(name):
-        return importlib.import_module("bench.datasets.folder").open_folder(Path(name))
-    stem, options = names.parse(name)
+    base, protocol = protocols.apart(name)
+    if protocol.copied:
+        spec, title = dataset(base), protocol.title
+        return replace(spec, title=f"{spec.title}, {title}", objects=None, doubtful=None, pixel_size_um=None)
+    if is_folder(base):
+        return importlib.import_module("bench.datasets.folder").open_folder(Path(base))
+    stem, options = names.parse(base)
     if stem not in entries("datasets") and ("/" in stem or os.sep in stem):
         raise DataError(
             f"The folder {name} does not exist. Give a folder with images/ and masks/, or a name of bench list."
@@ -101,7 +105,7 @@ def dataset(name: str) -> DatasetSpec:
     spec = _load("datasets", stem)
     if not isinstance(spec, DatasetSpec):
         raise NameUnknown(f"{stem!r} cannot be used by its name: give the path of a folder instead.")
-    _check_options(name, options, spec.options, typed=spec.configure is None)
+    _check_options(base, options, spec.options, typed=spec.configure is None)
     return spec if spec.configure is None else spec.configure(**{**spec.options, **options})
 
 
@@ -149,21 +153,25 @@ def canonical(kind: Kind, name: str) -> str:
     Raises:
         NameUnknown: If there is no such entry, or it has no such option.
     """
-    stem, options = names.parse(name)
-    defaults = dataset(name).options if kind == "datasets" else {**COMMON, **architecture(name)[0].options}
-    return names.show(stem, {key: value for key, value in options.items() if value != defaults[key]})
+    base, protocol = protocols.apart(name) if kind == "datasets" else (name, protocols.CLEAN)
+    stem, options = names.parse(base)
+    defaults = dataset(base).options if kind == "datasets" else {**COMMON, **architecture(name)[0].options}
+    plain = names.show(stem, {key: value for key, value in options.items() if value != defaults[key]})
+    return protocols.under(plain, protocol)
 
 
 def code_hash(kind: Kind, name: str) -> str:
     """Hash of the drop-in file behind a name and of the shared helpers beside it."""
-    path = entries(kind)["folder" if kind == "datasets" and is_folder(name) else names.parse(name)[0]].path
+    base = protocols.apart(name)[0] if kind == "datasets" else name
+    path = entries(kind)["folder" if kind == "datasets" and is_folder(base) else names.parse(base)[0]].path
     helpers = [file for folder in folders(kind) for file in sorted(folder.glob("_*.py"))]
     content = [file.read_bytes() for file in (path, *helpers)]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
 def is_folder(name: str) -> bool:
-    """Whether a data-set name is the path of an existing folder rather than a catalogue name."""
+    """Whether a data-set name is the path of an existing folder, whatever its protocol, not a catalogue name."""
+    name = protocols.apart(name)[0]
     looks_like_path = "/" in name or os.sep in name or name in (".", "..")
     try:
         exists = Path(name).is_dir()

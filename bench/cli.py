@@ -252,6 +252,8 @@ def _print(content: Content, page: Path, form: Format, *, published: bool) -> No
         console().print(table)
         if published:
             console().print(cli_screen.published(board, content.profile))
+    for table in cli_screen.worths(content):
+        console().print(table)
     if content.across is not None:
         console().print(ranking.sentence(content.across), markup=False)
     for line in cli_screen.merged(content):

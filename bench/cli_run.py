@@ -73,6 +73,9 @@ def matrix(
     measures: Annotated[
         Many, typer.Option(help="Computed beside the counts: boundary, objects; no training depends on it.")
     ] = None,
+    protocol: Annotated[
+        Many, typer.Option(help="clean, as-published (a leak: copies are made, then files are split) or split-first.")
+    ] = None,
     deterministic: Annotated[
         bool | None,
         typer.Option("--deterministic", help="Run so that it repeats to the last bit; nothing is chosen by timing."),
@@ -147,7 +150,7 @@ def matrix(
     changes: dict[str, object] = {
         "datasets": dataset, "architectures": architecture, "losses": loss, "seeds": seeds, "folds": folds,
         "epochs": epochs, "trials": trials, "size": size, "fit": fit, "batch": batch, "lr_range": lr_range,
-        "augment": augment, "deterministic": deterministic, "measures": measures,
+        "augment": augment, "deterministic": deterministic, "measures": measures, "protocol": protocol,
     }  # fmt: skip
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with events.script() if as_json else contextlib.nullcontext() as script, _interruptible(script):
@@ -291,6 +294,8 @@ def _finish(folder: Path, script: Script | None) -> None:
     content = reports.collect(folder, "default")
     page = reports.publish(content)
     for table in cli_screen.boards(content.boards, content.profile):
+        console().print(table)
+    for table in cli_screen.worths(content):
         console().print(table)
     console().print(f"Page: {page.resolve()}", soft_wrap=True)
     failed = [row for row in content.rows if row.status not in ("ok", "diverged")]

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from bench import doubts, leaking, provenance, tables
+from bench import doubts, figures, leaking, provenance, tables, worth
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
@@ -52,7 +52,7 @@ def bar(console: Console, text: str) -> Generator[Report]:
                 progress.start()
             else:
                 console.print(f"{text}: {total} to do.", markup=False, soft_wrap=True)
-        progress.update(task[0], completed=done)
+        progress.update(task[0], completed=done, total=total)  # copies follow the images they are made of
 
     try:
         yield tell
@@ -85,6 +85,31 @@ def boards(shown: Sequence[Board], profile: Profile) -> Iterator[Table]:
             texts = [escape(text) for text in tables.as_texts(standing, profile)]
             table.add_row(*texts, _rate(standing), style="dim" if standing.loss is None else None)
         yield table
+
+
+def worths(content: Content) -> Iterator[Table]:
+    """What a leak is worth: for every data set under several protocols a table, with a sentence below."""
+    for one in content.worth:
+        short = figures.short(line.architecture for line in one.lines)
+        told = Table(
+            title=f"What the leak is worth: {escape(one.title)}",
+            caption=escape(f"{one.sentence}\n{worth.NOTE}"),
+            title_justify="left",
+            caption_justify="left",
+        )
+        for name in ("architecture", "loss"):
+            told.add_column(name, overflow="fold")
+        for word in one.protocols:
+            told.add_column(f"{worth.HEADINGS[word]}", justify="right")
+        told.add_column("difference", justify="right", style="bold", no_wrap=True)
+        told.add_column("95% interval", no_wrap=True)
+        for line in one.lines:
+            scores = [tables.number(score and score.value) for score in line.scores.values()]
+            gain = "n/a" if line.difference is None else f"{line.difference:+.4f}"
+            between = "n/a" if line.interval is None else f"{line.interval[0]:+.4f} to {line.interval[1]:+.4f}"
+            texts = (short[line.architecture], line.loss or "-", *scores, gain, between)
+            told.add_row(*map(escape, texts), style="dim" if line.loss is None else None)
+        yield told
 
 
 def merged(content: Content) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,32 @@ def decode(
         doubtful=0 if doubtful is None else doubtful(sample),
     )
     return entry, None if sample.source else duplicates.fingerprint(image)
+
+
+def sizes(load: Load, samples: Sequence[Sample]) -> list[tuple[int, int]]:
+    """Height and width of the images, from the headers of their files; where there are none, from the first pair.
+
+    A file that cannot be read is left out: decoding it will say so.
+    """
+    from PIL import Image
+
+    if not samples or not Path(samples[0].image).is_file():
+        return [load(sample)[1].shape for sample in samples[:1]] * len(samples)
+    found = []
+    for sample in samples:
+        failures = contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+        with failures, Image.open(sample.image) as image:
+            found.append((image.height, image.width))
+    return found
+
+
+def refuse(wrong: Sequence[tuple[Sample, DataError]], of: int) -> None:
+    """Raise the first of the errors, for all files that are wrong."""
+    if len(wrong) == 1:
+        raise wrong[0][1]
+    if wrong:
+        files = tuple(file for sample, error in wrong for file in error.files or (sample.image,))
+        raise DataError(f"{wrong[0][1]} {len(wrong)} of {of} pairs are wrong.", files)
 
 
 def _checked(sample: Sample, image: np.ndarray, mask: np.ndarray, classes: int) -> tuple[int, ...]:

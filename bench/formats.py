@@ -206,6 +206,44 @@ class AcrossEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorthRow:
+    """One network with one loss, or a baseline (loss null), under several protocols.
+
+    Attributes:
+        values: By protocol; null without a score. Likewise `intervals`, over photographs.
+        difference: The value under `other` minus that under `honest`, on test files of their own.
+        interval: Its 95% interval.
+    """
+
+    architecture: str
+    loss: str | None
+    values: dict[str, float | None]
+    intervals: dict[str, Interval | None]
+    difference: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorthEntry:
+    """What a leak is worth: one data set under several protocols.
+
+    Attributes:
+        dataset: Its name without a protocol.
+        copies: Whose copies these are.
+        honest: The protocol that the other one is compared with.
+        sentence: What there is to say, in words.
+    """
+
+    dataset: str
+    copies: str
+    honest: str
+    other: str
+    metric: str
+    sentence: str
+    rows: list[WorthRow]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Statistics:
     """What the leaderboards of a study can tell apart: statistics.json.
 
@@ -214,6 +252,7 @@ class Statistics:
         profile: The metric profile with its version.
         primary: The metric that ranks.
         across: Null with fewer than two data sets or networks in common.
+        protocols: Empty where no data set stands under several protocols.
     """
 
     schema: Literal[1]
@@ -221,12 +260,13 @@ class Statistics:
     primary: str
     datasets: list[DatasetEntry]
     across: AcrossEntry | None
+    protocols: list[WorthEntry]
 
 
 FILES: dict[str, Any] = {"leaderboard": list[Entry], "statistics": Statistics}
 KINDS = (
     Entry, StandingEntry, DifferenceEntry, ComponentEntry, VarianceEntry, PrecisionEntry, DatasetEntry, FriedmanEntry,
-    AcrossEntry, Statistics,
+    AcrossEntry, WorthRow, WorthEntry, Statistics,
 )  # fmt: skip
 
 

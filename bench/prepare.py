@@ -13,16 +13,31 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from bench import archive, catalog, decode, derived, download, duplicates, findings, names, plan, pool
+from bench import (
+    archive,
+    auditfile,
+    catalog,
+    copies,
+    decode,
+    derived,
+    download,
+    duplicates,
+    findings,
+    names,
+    plan,
+    pool,
+    protocols,
+)
 from bench.decode import Entry
-from bench.errors import DataError, NotPrepared
+from bench.errors import DataError, NotPrepared, StoreError
 from bench.findings import Audit
+from bench.protocols import Protocol
 from bench.records import DataCard
 from bench.specs import ClassSpec, DatasetSpec, Recipe, Sample, Split
 from bench.split import RATIOS, SPLIT_VERSION, assign
@@ -186,6 +201,10 @@ def prepare(
         DataError: If the raw files are missing or malformed; nothing is left half-prepared.
         StoreError: If the disk has no room for it.
     """
+    base, protocol = protocols.apart(name)
+    if protocol.copied:
+        there = prepare(base, data_home, source, progress, native=native, say=say)
+        return _copied(name, protocol, there, data_home, progress, recipe, say)
     spec = None if catalog.is_folder(name) else catalog.dataset(name)
     source = Path(name) if spec is None else spec.raw or source
     folder = location(name, data_home)
@@ -222,7 +241,7 @@ def open_prepared(name: str, data_home: Path) -> Prepared:
     Raises:
         NotPrepared: With the command that prepares it.
     """
-    if catalog.is_folder(name):
+    if catalog.is_folder(name) or protocols.apart(name)[1].copied:
         return prepare(name, data_home)
     spec = catalog.dataset(name)
     if spec.generated or spec.raw is not None:
@@ -250,18 +269,54 @@ def reopen(name: str, data_home: Path) -> Prepared:
 def location(name: str, data_home: Path) -> Path:
     """The folder of a prepared data set below the data home."""
     if catalog.is_folder(name):
-        path = Path(name).resolve()
-        return data_home / f"folder-{escape(path.name)[:60]}-{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+        base, protocol = protocols.apart(name)
+        path, tail = Path(base).resolve(), names.show("", protocol.options)
+        digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+        return data_home / f"folder-{escape(path.name)[:60]}-{digest}{tail}"
     return data_home / escape(names.show(*names.parse(name)))
+
+
+def _copied(
+    name: str, protocol: Protocol, base: Prepared, data_home: Path, progress: Progress, recipe: Recipe | None, say: Say
+) -> Prepared:
+    """The copies of a prepared data set, prepared likewise; its raw files are not looked at again."""
+    folder, stamp = location(name, data_home), copies.stamp(base.index.hash)
+    found = _read_index(folder)
+    if found is not None and found.stamp == stamp:
+        return Prepared(folder, found)
+    index, title = base.index, f"{base.index.title}, {protocol.title}"
+    spec = DatasetSpec(
+        title=title,
+        classes=index.classes,
+        read=lambda root: copies.listed(base.samples, protocol),
+        load=functools.partial(copies.load, protocol.copies, functools.partial(_natives, str(base.folder), index.hash)),
+        licence=index.licence,
+        citation=index.citation,
+        homepage="",
+        generated=True,
+    )
+    blank = replace(index, name=name, title=title, stamp=stamp, hash="", entries=(), native=True, source="")
+    return _write(spec, Path(), blank, folder, progress, recipe, say)
+
+
+@functools.lru_cache(maxsize=2)
+def _natives(folder: str, content: str) -> Callable[[str], tuple[np.ndarray, np.ndarray]]:
+    """What reads a prepared data set by the ids of its samples; a process reads the index once for each content."""
+    index = _read_index(Path(folder))
+    if index is None or index.hash != content:
+        raise DataError(f"The prepared data in {folder} changed while copies were made of them. Run it again.")
+    entries = {entry.sample.id: entry for entry in index.entries}
+    read = Prepared(Path(folder), index).reader()
+    return lambda name: read(entries[name])
 
 
 def _write(
     spec: DatasetSpec, root: Path, blank: Index, folder: Path, progress: Progress, recipe: Recipe | None, say: Say
 ) -> Prepared:
     """Decode into a folder of its own, then put that in place of the old one; `blank` is the index without entries."""
-    _, options = ("", {}) if catalog.is_folder(blank.name) else names.parse(blank.name)
-    samples = list(spec.read(root, **{**spec.options, **options}))
-    sizes = _sizes(spec, samples)
+    named = spec.options and not catalog.is_folder(blank.name)
+    samples = list(spec.read(root, **{**spec.options, **(names.parse(blank.name)[1] if named else {})}))
+    sizes = decode.sizes(spec.load, samples)
     room = sum(4 * height * width for height, width in sizes) if blank.native else 0
     room += 0 if recipe is None else derived.needed(sizes, recipe)
     check_room(folder.parent, room + ROOM)
@@ -279,7 +334,7 @@ def _write(
                 wrong += [(sample, outcome)] if isinstance(outcome, DataError) else []
                 decoded += [] if isinstance(outcome, DataError) else [outcome]
                 progress(len(decoded) + len(wrong), len(samples))
-        _refuse(wrong, len(samples))
+        decode.refuse(wrong, len(samples))
         prints, exact = [signs for _, signs in decoded], [entry.hash for entry, _ in decoded]
         known = duplicates.sourced(samples, prints, exact, say)
         entries = [replace(entry, sample=sample) for (entry, _), sample in zip(decoded, known, strict=True)]
@@ -291,32 +346,6 @@ def _write(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Prepared(folder, index)
-
-
-def _refuse(wrong: Sequence[tuple[Sample, DataError]], of: int) -> None:
-    """Raise the first of the errors, for all files that are wrong."""
-    if len(wrong) == 1:
-        raise wrong[0][1]
-    if wrong:
-        files = tuple(file for sample, error in wrong for file in error.files or (sample.image,))
-        raise DataError(f"{wrong[0][1]} {len(wrong)} of {of} pairs are wrong.", files)
-
-
-def _sizes(spec: DatasetSpec, samples: Sequence[Sample]) -> list[tuple[int, int]]:
-    """Height and width of the images, from the headers of their files; where there are none, from the first pair.
-
-    A file that cannot be read is left out: decoding it will say so.
-    """
-    from PIL import Image
-
-    if not samples or not Path(samples[0].image).is_file():
-        return [spec.load(sample)[1].shape for sample in samples[:1]] * len(samples)
-    sizes = []
-    for sample in samples:
-        failures = contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-        with failures, Image.open(sample.image) as image:
-            sizes.append((image.height, image.width))
-    return sizes
 
 
 def _view(path: Path, entry: Entry) -> tuple[np.ndarray, np.ndarray]:

@@ -41,6 +41,7 @@ from bench import (
     sections,
     tables,
     views,
+    worth,
 )
 from bench import study as studies
 from bench.album import Album
@@ -55,6 +56,7 @@ from bench.rows import DISPUTED, Row, score
 from bench.specs import Study
 from bench.store import Store, write_bytes, writing
 from bench.views import View
+from bench.worth import Table as Worth
 
 MERGED = "merged"
 """The folder, beside the results, that the page of several of them goes to."""
@@ -67,6 +69,7 @@ class Content(NamedTuple):
 
     Attributes:
         store: Where the page goes: the folder itself where there is one.
+        worth: What a leak is worth, where data sets stand under several protocols.
         sources: Where there are several, what became of each; `notes` what to know of their data.
     """
 
@@ -78,6 +81,7 @@ class Content(NamedTuple):
     across: Across | None = None
     missing: Missing = Missing.COMMON
     views: tuple[View, ...] = ()
+    worth: tuple[Worth, ...] = ()
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -120,6 +124,7 @@ def collect(
         across=ranking.across(boards, profile, missing),
         missing=missing,
         views=tuple(views.views(found.rows, View(profile, boards))),
+        worth=tuple(worth.tables(boards, profile)),
         sources=found.sources if len(roots) > 1 else (),
         notes=found.notes,
     )
@@ -170,13 +175,13 @@ def pictured(content: Content) -> Album:
 def texts(content: Content) -> dict[str, str]:
     """The leaderboard as text, by the names of its files."""
     profile, rows, boards = content.profile, content.rows, content.boards
+    told = comparisons.as_dict(boards, profile, content.across) | {"protocols": worth.as_dicts(content.worth)}
     return {
         "leaderboard.csv": tables.as_csv(rows, boards),
         "leaderboard.md": markdown.as_markdown(boards, profile, title(content)),
         "leaderboard.tex": latex.as_latex(boards, profile, content.study.name),
         "leaderboard.json": tables.as_json(rows, boards, profile),
-        "statistics.json": json.dumps(comparisons.as_dict(boards, profile, content.across), indent=1, allow_nan=False)
-        + "\n",
+        "statistics.json": json.dumps(told, indent=1, allow_nan=False) + "\n",
     }
 
 
@@ -225,6 +230,9 @@ def _context(content: Content) -> dict[str, Any]:
         "primary": profile.metrics[profile.primary],
         "sections": parts,
         "across": across,
+        "worth": content.worth,
+        "worth_note": worth.NOTE,
+        "protocol_headings": worth.HEADINGS,
         "compared": overview.compared(study, content.boards),
         "overall": None if across is None else overview.answer(across, profile),
         "methods": overview.methods(content.boards, across, profile),

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import catalog, locks, losses, machine, plan, refusals, workers
+from bench import catalog, locks, losses, machine, plan, protocols, refusals, workers
 from bench import study as studies
 from bench.attempts import Ledger, run_group
 from bench.baselines import BASELINES
@@ -62,6 +62,8 @@ class Planned:
 def resolve(study: Study) -> Study:
     """The study with every name checked and spelled in its one way, and every entry of an axis for its `all`.
 
+    Every data set stands under each protocol of the study, and its name says so: the study then has none of its own.
+
     Raises:
         NameUnknown: If a data set, architecture, loss, baseline or augmentation does not exist.
     """
@@ -69,11 +71,12 @@ def resolve(study: Study) -> Study:
     for name in study.baselines:
         if name not in BASELINES:
             raise unknown("baseline", name, BASELINES, "bench list architectures")
+    every = [name for name in catalog.entries("datasets") if name != "folder"]
+    datasets = protocols.expand(_axis(study.datasets, every, _dataset_name), study.protocol, study.copies)
     return replace(
         study,
-        datasets=_axis(
-            study.datasets, (name for name in catalog.entries("datasets") if name != "folder"), _dataset_name
-        ),
+        protocol=Study(name="").protocol,
+        datasets=tuple(dict.fromkeys(map(_dataset_name, datasets))),
         architectures=_axis(
             study.architectures,
             catalog.entries("architectures"),
@@ -339,8 +342,10 @@ def _dataset_name(name: str) -> str:
     """A folder stays the path it was given as, in one spelling; preparing it will look inside."""
     if not catalog.is_folder(name):
         return catalog.canonical("datasets", name)
-    path = os.path.normpath(name)
-    return path if path != catalog.ALL else f"./{path}"  # a folder of that name keeps its ./
+    base, protocol = protocols.apart(name)
+    path = os.path.normpath(base)
+    path = path if path != catalog.ALL else f"./{path}"  # a folder of that name keeps its ./
+    return protocols.under(path, protocol)
 
 
 def _check_foreground(name: str, data: Prepared, fold: int, study: Study) -> None:

@@ -24,6 +24,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Split = Literal["train", "val", "test"]
 Fit = Literal["resize", "letterbox", "tile"]
 Measures = Literal["boundary", "objects"]
+Protocol = Literal["clean", "as-published", "split-first"]
+Copies = Literal["seed0", "seed2", "seed4"]
 Option = str | int | float | bool
 """What may stand behind a key in `name[key=value]`."""
 
@@ -279,6 +281,10 @@ class Study:
         folds: 1 uses the data set's own split (fold 0); K > 1 cross-validates by source (folds 1..K).
         ratios: Shares of the sources that train, validate and test where a data set has no official split.
         baselines: Names from `bench.baselines.BASELINES` that stand on every leaderboard.
+        protocol: What is done to the images of every data set before they are split, a word or several: nothing
+            (clean); copies are made and every file is split by lot, as the seeds did (as-published: a leak); the very
+            same copies, split by photograph (split-first). A name that asks for copies itself keeps its protocol.
+        copies: Which copies: those of seed0 (6 of every image), seed2 (18) or seed4 (20); clean makes none.
         measures: What is computed at evaluation beside the counts: boundary (how far outlines are apart), objects
             (connected components, and counts). No training depends on it.
     """
@@ -291,6 +297,8 @@ class Study:
     architectures: tuple[str, ...] = ("unet",)
     losses: tuple[str, ...] = ("dice+ce",)
     baselines: tuple[str, ...] = ("all_background", "majority_class", "mean_shape", "otsu", "pixel_colour")
+    protocol: tuple[Protocol, ...] = ("clean",)
+    copies: Copies = "seed0"
     measures: tuple[Measures, ...] = ()
     seeds: int = 0
     folds: int = 1

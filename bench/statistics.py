@@ -40,7 +40,7 @@ class Sample:
         runs: float64 (S,), its value in each run (seed) on all images.
         drawn: float64 (B,), its mean over the runs on resampled images; NaN where a resample leaves it undefined. Two
             samples of the same images are drawn alike, which makes their difference paired.
-        images: How many there are.
+        images: How many there are; of photographs, where their copies were drawn together.
         share: Whether it lies in [0, 1]; else it is a count or a distance, at least 0.
     """
 
@@ -60,18 +60,21 @@ class Sample:
         return float(self.runs.var(ddof=1)) / len(self.runs) if len(self.runs) > 1 else 0.0
 
 
-def draw(metrics: Sequence[Metric], counts: Counts, resamples: int = RESAMPLES) -> list[Values]:
+def draw(
+    metrics: Sequence[Metric], counts: Counts, resamples: int = RESAMPLES, groups: NDArray[np.int64] | None = None
+) -> list[Values]:
     """Metrics on bootstrap samples of the images; equal numbers of images are drawn alike.
 
     Args:
         metrics: What to compute.
         counts: Integers (images, ...), one matrix per image.
         resamples: How many samples B.
+        groups: Which group each image is of, (images,) from 0; a group is drawn whole. None draws single images.
     Returns:
         For each metric float64 (B, ...); NaN where a resample leaves it undefined.
-    Source: Efron and Tibshirani 1993, ch. 6.
+    Source: Efron and Tibshirani 1993, ch. 6; for groups Davison and Hinkley 1997, ch. 3.8.
     """
-    chosen, times = _times(len(counts), resamples)
+    chosen, times = _times(len(counts), resamples) if groups is None else _grouped(groups, resamples)
     total: NDArray | None = None
     result = []
     for metric in metrics:
@@ -82,27 +85,41 @@ def draw(metrics: Sequence[Metric], counts: Counts, resamples: int = RESAMPLES) 
         elif metric.parts is not None:
             result.append(_resampled_mean(metric.parts(counts), times, metric.pooling))
         else:
-            result.append(np.concatenate([metric.compute(counts[rows]) for rows in np.array_split(chosen, 20)]))
+            parts = np.array_split(chosen, 20) if groups is None else chosen
+            computed = [metric.compute(counts[rows]) for rows in parts]
+            result.append(np.concatenate(computed) if groups is None else np.stack(computed))
     return result
 
 
-def resampled(metric: Metric, counts: Sequence[Counts], resamples: int = RESAMPLES) -> Values:
+def resampled(
+    metric: Metric, counts: Sequence[Counts], resamples: int = RESAMPLES, groups: NDArray[np.int64] | None = None
+) -> Values:
     """A metric on bootstrap samples of the images, averaged over several runs on the same images.
 
     Args:
         counts: One array (images, C, C) per run, all on the same images in the same order.
+        groups: As for `draw`.
     Returns:
         float64 (resamples,); NaN where a resample leaves the metric undefined.
     """
-    return np.mean([draw([metric], run, resamples)[0] for run in counts], axis=0)
+    return np.mean([draw([metric], run, resamples, groups)[0] for run in counts], axis=0)
 
 
-def sample(metric: Metric, counts: Sequence[Counts], resamples: int = RESAMPLES) -> Sample | None:
-    """A metric over runs on the same images, with its noise; None where any run leaves it undefined."""
+def sample(
+    metric: Metric, counts: Sequence[Counts], resamples: int = RESAMPLES, groups: NDArray[np.int64] | None = None
+) -> Sample | None:
+    """A metric over runs on the same images, with its noise; None where any run leaves it undefined.
+
+    With `groups`, as for `draw`, these are what counts as independent.
+    """
     runs = np.array([float(metric.compute(run)) for run in counts])
     if not len(runs) or np.isnan(runs).any():
         return None
-    return Sample(runs=runs, drawn=resampled(metric, counts, resamples), images=len(counts[0]))
+    drawn, images = (
+        resampled(metric, counts, resamples, groups),
+        len(counts[0] if groups is None else np.unique(groups)),
+    )
+    return Sample(runs=runs, drawn=drawn, images=images)
 
 
 def interval(values: Values) -> Interval | None:
@@ -135,6 +152,22 @@ def sure(one: Sample | None) -> Interval | None:
         return value - half, value + half
     middle = math.log(value / (1 - value))
     return _logistic(middle - half / slope), _logistic(middle + half / slope)
+
+
+def unpaired(one: Sample, other: Sample) -> Interval | None:
+    """The 95% interval of `other` minus `one` on images of their own: Welch's, with the noise of images and seeds.
+
+    None for fewer than two images on a side, and where fewer than half of the resamples are defined.
+    Source: Welch 1947, doi:10.2307/2332510; Satterthwaite 1946, doi:10.2307/3002019.
+    """
+    found = [_error(side.drawn, side.images, [side]) for side in (one, other)]
+    if None in found:
+        return None
+    parts = [(error**2, freedom) for error, freedom in found]  # ty: ignore[not-iterable]
+    half = quantile(_freedom(parts)) * math.sqrt(sum(variance for variance, _ in parts))
+    difference = other.value - one.value
+    low, high = difference - half, difference + half
+    return (max(low, -1.0), min(high, 1.0)) if one.share and other.share else (low, high)
 
 
 def draws(samples: Sequence[Sample]) -> Values:
@@ -237,6 +270,13 @@ def _times(images: int, resamples: int) -> tuple[NDArray[np.int64], NDArray[np.f
     return drawn, np.stack([np.bincount(row, minlength=images) for row in drawn]).astype(np.float64)
 
 
+def _grouped(groups: NDArray[np.int64], resamples: int) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
+    """As `_times`, but whole groups are drawn: resamples differ in size."""
+    _, places = np.unique(groups, return_inverse=True)
+    times = _times(int(places.max()) + 1, resamples)[1][:, places]
+    return [np.repeat(np.arange(len(groups)), row.astype(np.int64)) for row in times], times
+
+
 def _resampled_mean(parts: Values, times: Values, pooling: Pooling) -> Values:
     """The mean of parts (images, K) over drawn images as `Metric.pooling` says: (B,)."""
     there = (~np.isnan(parts)).astype(np.float64)
@@ -280,7 +320,7 @@ def _error(drawn: Values, images: int, samples: Sequence[Sample]) -> tuple[float
     return math.sqrt(sum(variance for variance, _ in parts)), _freedom(parts)
 
 
-def _freedom(parts: Sequence[tuple[float, int]]) -> float:
+def _freedom(parts: Sequence[tuple[float, float]]) -> float:
     """Degrees of freedom of a sum of variances (Satterthwaite); the fewest where all are 0."""
     below = sum(variance**2 / degrees for variance, degrees in parts)
     return sum(variance for variance, _ in parts) ** 2 / below if below > 0 else float(min(d for _, d in parts))

@@ -14,10 +14,10 @@ from typing import Any, get_args
 
 from bench import catalog, names
 from bench.errors import StudyError
-from bench.specs import SCHEMA, Budget, Fit, Measures, Recipe, Study, Tuning
+from bench.specs import SCHEMA, Budget, Fit, Measures, Protocol, Recipe, Study, Tuning
 
 STUDIES = Path(__file__).resolve().parent / "studies"
-FITS, MEASURES = get_args(Fit), get_args(Measures)
+FITS, MEASURES, PROTOCOLS = get_args(Fit), get_args(Measures), get_args(Protocol)
 
 # What a number may be: the check and the published schema both read this table.
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -104,6 +104,13 @@ def check(study: Study, *, where: str) -> Study:
         if not getattr(study, axis)
     ]
     problems += [
+        f"{field} has {name!r}, it may hold {', '.join(allowed[:-1])} and {allowed[-1]}"
+        for field, allowed in (("measures", MEASURES), ("protocol", PROTOCOLS))
+        for name in getattr(study, field)
+        if name not in allowed
+    ]
+    problems += [] if study.protocol else [f"protocol is empty, name at least one of {', '.join(PROTOCOLS)}"]
+    problems += [
         f"{name} is {value:g}, it must lie between {low:g} and {high:g}"
         for name, (low, high) in BOUNDS.items()
         for value in _numbers(study, name)
@@ -127,9 +134,6 @@ def _contradictions(study: Study) -> Iterator[str]:
     recipe = study.recipe
     if recipe.fit not in FITS:
         yield f"recipe.fit is {recipe.fit!r}, it must be one of {', '.join(FITS)}"
-    for name in study.measures:
-        if name not in MEASURES:
-            yield f"measures has {name!r}, it may hold {' and '.join(MEASURES)}"
     if recipe.overlap and recipe.fit != "tile":
         yield f"recipe.overlap is {recipe.overlap}, it must be 0 unless fit is tile"
     elif recipe.overlap >= min(recipe.size) > 0:
@@ -151,6 +155,7 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
         if axis in values
     }
     measures = [name for text in _texts(values.get("measures", study.measures)) for name in names.split(text)]
+    protocol = [name for text in _texts(values.get("protocol", study.protocol)) for name in names.split(text)]
     recipe = {key: values[key] for key in ("batch", "augment", "fit", "deterministic") if key in values}
     if recipe.get("fit", "tile") != "tile":
         recipe["overlap"] = 0
@@ -164,6 +169,7 @@ def override(study: Study, changes: Mapping[str, object]) -> Study:
         **axes,
         **{key: values[key] for key in ("seeds", "folds") if key in values},
         measures=tuple(dict.fromkeys(measures)),
+        protocol=tuple(dict.fromkeys(protocol)),
         recipe=dataclasses.replace(study.recipe, **recipe),
         tuning=dataclasses.replace(study.tuning, **tuning),
         budget=dataclasses.replace(study.budget, **({"epochs": values["epochs"]} if "epochs" in values else {})),
@@ -215,6 +221,9 @@ def schema() -> dict[str, Any]:
     pair = {key: size.pop(key) for key in ("type", "prefixItems", "minItems", "maxItems")}
     low, high = BOUNDS["recipe.size"]
     size["anyOf"] = [{"type": "integer", "minimum": low, "maximum": high}, pair]
+    protocol = document["properties"]["protocol"]
+    several = {key: protocol.pop(key) for key in ("type", "items")}
+    protocol["anyOf"] = [several["items"], several | {"minItems": 1}]
     return document
 
 
@@ -226,7 +235,9 @@ def describe(owner: dict[str, Any], kind: type) -> None:
 
 
 def _square(values: dict[str, Any]) -> dict[str, Any]:
-    """`size = 128` is short for `size = [128, 128]`."""
+    """`size = 128` is short for `size = [128, 128]`, and one protocol for a list of one."""
+    if isinstance(values.get("protocol"), str):
+        values = values | {"protocol": [values["protocol"]]}
     recipe = values.get("recipe")
     if isinstance(recipe, dict) and type(recipe.get("size")) is int:
         return values | {"recipe": recipe | {"size": (recipe["size"], recipe["size"])}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import catalog, names, networks, run, study
+from bench import catalog, copies, names, networks, protocols, run, study
 from bench.specs import Study
 
 # Read off what the five projects published; epochs times the copies that one held there.
@@ -92,3 +92,19 @@ def test_the_study_of_everything_is_every_data_set_network_and_loss() -> None:
     assert {*catalog.entries("datasets")} - {"folder"} == {*told.datasets}
     assert {*catalog.entries("architectures")} == {*told.architectures}
     assert "dice+ce" == told.losses[-1]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_seed_splits_its_own_copies_by_file_where_that_is_asked_for(name: str) -> None:
+    told, copied = study.load(name), AXES[name][2]
+    (resolved,) = run.resolve(study.override(told, {"protocol": ["as-published"]})).datasets
+
+    assert (AXES[name][0], protocols.Protocol("as-published", copied)) == protocols.apart(resolved)
+    assert STEPS[name][1] == len(copies.MOVES[copied])
+
+
+def test_the_leak_is_shown_on_the_same_cells_under_every_protocol() -> None:
+    told = [protocols.apart(name) for name in run.resolve(study.load("leak-demo")).datasets]
+
+    assert {"clean", "split-first", "as-published"} == {protocol.word for _, protocol in told}
+    assert 1 == len({base for base, _ in told})
