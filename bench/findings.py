@@ -61,6 +61,29 @@ class Finding:
     position: str = "none"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """All that was found in one data set.
+
+    Attributes:
+        dataset: Its name as on an axis.
+        hash: Of the prepared data.
+        version: Of the audit's code.
+        images: How many there are.
+        seconds: What each search took [s], by its name.
+        unread: Mask files that could not be looked at, since they are gone or no pictures.
+    """
+
+    dataset: str
+    title: str
+    hash: str
+    version: int
+    images: int
+    findings: tuple[Finding, ...]
+    seconds: Mapping[str, float]
+    unread: int = 0
+
+
 def leaks(findings: Iterable[Finding], split: Mapping[str, Split]) -> list[Finding]:
     """The pairs whose two images stand in different splits.
 
