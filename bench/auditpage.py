@@ -159,7 +159,11 @@ class _Desk:
         """Nothing is read yet."""
         self.split, self.classes = split, prepared.index.classes
         self.entries = {entry.sample.id: entry for entry in prepared.index.entries}
-        self.read, self.room, self.missing = prepared.reader(), 0, ""
+        self.room, self.missing = 0, ""
+        try:
+            self.read = prepared.reader()
+        except DataError as error:
+            self.entries, self.missing = {}, str(error)
 
     def member(self, name: str) -> Member:
         return Member(name, self.split.get(name))
@@ -208,7 +212,8 @@ class _Desk:
         if finding.kind is Kind.EMPTY:
             return evidence.sparse(image, mask, self.classes)
         if finding.kind in (Kind.PALETTE, Kind.GREYS, Kind.BINARY):
-            return evidence.raw(Path(entries[0].sample.mask), image, len(self.classes))
+            drawn = evidence.raw(Path(entries[0].sample.mask), image, len(self.classes))
+            return drawn or evidence.misplaced(image, mask, self.classes, None)
         shift = (measures["dx"], measures["dy"]) if "dx" in measures and "dy" in measures else None
         return evidence.misplaced(image, mask, self.classes, shift)
 

@@ -27,13 +27,15 @@ SMALL = 132
 QUALITY = 78
 SQUARES = 6
 """Of a chequerboard along the longer edge."""
-CLOSE = 144
-"""Edge of what is cut out and enlarged to show where an outline runs [pixels of the image]."""
+CLOSE = 160
+"""Width of what is cut out and enlarged to show where an outline runs [pixels of the image]."""
 CLOSER = 40
 """The same where single pixels of a mask file are to be seen."""
 GAIN = 4
 """What differences are multiplied by, to be seen."""
 RED = (230, 40, 30)
+FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "GIF")
+"""Of mask files; Pillow hands some others to programs of their own."""
 VALUES = 32
 """Mask values below which a file is class numbers, all but black unless it is stretched."""
 
@@ -87,7 +89,10 @@ def crop(inner: Pixels, outer: Pixels, box: tuple[int, int, int, int] | None, po
     one = thumbnails.image(inner, EDGE)
     cut = resize(cut, np.zeros(cut.shape[:2], np.uint8), one.shape[:2])[0]
     return [
-        Shot(_jpeg(_boxed(outer, (left, top, right, bottom))), "the outer image, with the place of the crop"),
+        Shot(
+            _jpeg(_boxed(thumbnails.image(outer, EDGE), (left, top, right, bottom), outer.shape[:2])),
+            "the outer image, with the place of the crop",
+        ),
         Shot(_jpeg(one), "the crop"),
         Shot(_jpeg(cut), "the same place, cut out of the outer image"),
         Shot(_jpeg(chequered(one, cut)), "both, in alternating squares"),
@@ -107,7 +112,7 @@ def misplaced(
     """
     place = _place(_outline(mask), CLOSE)
     shots = [
-        Shot(_jpeg(_outlined(image, mask, classes, EDGE)), "the outline of the mask"),
+        Shot(_jpeg(_located(_outlined(image, mask, classes, EDGE), place, mask.shape)), "the outline of the mask"),
         Shot(_jpeg(_outlined(image[place], mask[place], classes, EDGE)), "enlarged"),
     ]
     if shift is not None:
@@ -120,14 +125,15 @@ def misplaced(
 def sparse(image: Pixels, mask: Pixels, classes: Sequence[ClassSpec]) -> list[Shot]:
     """A mask of few foreground pixels: the image, and what surrounds the most of them."""
     inside = (mask > 0) & (mask < len(classes))
-    shots = [Shot(_jpeg(_outlined(image, mask, classes, EDGE)), "the outline of the mask")]
-    if inside.any():
-        place = _place(inside, CLOSE // 2)
-        shots += [
-            Shot(_jpeg(_outlined(image[place], mask[place], classes, EDGE)), "enlarged where the most foreground is"),
-            Shot(_jpeg(_enlarged(image[place])), "the same place without the mask"),
-        ]
-    return shots
+    whole = _outlined(image, mask, classes, EDGE)
+    if not inside.any():
+        return [Shot(_jpeg(whole), "the image; its mask has no foreground")]
+    place = _place(inside, CLOSE // 2)
+    return [
+        Shot(_jpeg(_located(whole, place, mask.shape)), "the outline of the mask"),
+        Shot(_jpeg(_outlined(image[place], mask[place], classes, EDGE)), "enlarged where the most foreground is"),
+        Shot(_jpeg(_enlarged(image[place])), "the same place without the mask"),
+    ]
 
 
 def raw(path: Path, image: Pixels, classes: int) -> list[Shot]:
@@ -143,18 +149,18 @@ def raw(path: Path, image: Pixels, classes: int) -> list[Shot]:
     kinds, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
     usual = np.argsort(-counts, kind="stable")[:classes]
     rare = ~np.isin(index.reshape(codes.shape), usual)
-    whole = [Shot(_jpeg(thumbnails.image(_visible(found), EDGE)), "the mask file" + stretched(found))]
+    whole, text = thumbnails.image(_visible(found), EDGE), "the mask file" + _stretched(found)
     if not rare.any():
-        return whole
+        return [Shot(_jpeg(whole), text)]
     place = _place(rare, CLOSER)
     cut, marked = _visible(found)[place], _visible(found)[place].copy()
     marked[rare[place]] = RED
     there = image[place] if image.shape[:2] == codes.shape else None
-    few = f"{int(rare.sum()):,} pixels in the file of {len(kinds) - classes:,} rare values"
+    rarer = f"{len(kinds) - classes:,} rarer value{'s' * (len(kinds) > classes + 1)}"
     return [
-        *whole,
+        Shot(_jpeg(_located(whole, place, codes.shape)), text),
         Shot(_blocks(cut), f"enlarged, {cut.shape[1]} pixels wide", crisp=True),
-        Shot(_blocks(marked), f"red: {few}", crisp=True),
+        Shot(_blocks(marked), f"red: {int(rare.sum()):,} pixels of {rarer} in the file", crisp=True),
         *([] if there is None else [Shot(_blocks(there), "the image there", crisp=True)]),
     ]
 
@@ -192,7 +198,7 @@ def moved_by(mask: Pixels, right: int, down: int) -> Pixels:
     return moved
 
 
-def stretched(file: Pixels) -> str:
+def _stretched(file: Pixels) -> str:
     """What to say where a mask file is shown brighter than it is."""
     return ", brightened" if file.max(initial=0) < VALUES else ""
 
@@ -209,7 +215,7 @@ def _file(path: Path) -> Pixels | None:
     from PIL import Image
 
     wrong = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-    with contextlib.suppress(*wrong), Image.open(path) as opened:
+    with contextlib.suppress(*wrong), Image.open(path, formats=FORMATS) as opened:
         plain = "L" if opened.mode == "1" else "RGB"
         return np.asarray(opened if opened.mode in ("L", "P") else opened.convert(plain))
     return None
@@ -224,14 +230,14 @@ def _outline(mask: NDArray) -> NDArray[np.bool_]:
 
 
 def _place(wanted: NDArray[np.bool_], edge: int) -> tuple[slice, slice]:
-    """The square of an edge, or as much of it as there is, that holds the most wanted pixels; the first of equals."""
+    """The window 4:3 of a width, or as much of it as there is, that holds the most wanted pixels; amid of equals."""
     height, width = wanted.shape
-    tall, wide = min(edge, height), min(edge, width)
+    tall, wide = min(edge * 3 // 4, height), min(edge, width)
     sums = np.zeros((height + 1, width + 1), np.int64)
     sums[1:, 1:] = wanted.cumsum(0).cumsum(1)
     inside = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
     best = np.argwhere(inside == inside.max())
-    top, left = best[len(best) // 2]
+    top, left = best[np.abs(best - best.mean(0)).sum(1).argmin()]
     return slice(int(top), int(top) + tall), slice(int(left), int(left) + wide)
 
 
@@ -248,20 +254,26 @@ def _enlarged(image: Pixels) -> Pixels:
     return resize(np.ascontiguousarray(image), np.zeros(image.shape[:2], np.uint8), size)[0]
 
 
-def _boxed(outer: Pixels, box: tuple[int, int, int, int]) -> Pixels:
-    """An image at the size of a picture, with a box that shows on bright and on dark."""
+def _boxed(small: Pixels, box: tuple[int, int, int, int], of: tuple[int, int]) -> Pixels:
+    """A picture of an image of a height and width, with a box (left, top, right, bottom) [pixels of that image]."""
     from PIL import Image, ImageDraw
 
-    small = Image.fromarray(thumbnails.image(outer, EDGE))
-    scale = small.width / outer.shape[1], small.height / outer.shape[0]
+    shown = Image.fromarray(small)
+    scale = shown.width / of[1], shown.height / of[0]
     left, top, right, bottom = (round(at * scale[axis % 2]) for axis, at in enumerate(box))
-    pen = ImageDraw.Draw(small)
-    for width, colour in ((5, (255, 255, 255)), (3, RED)):
-        grown = width // 2
-        pen.rectangle(
-            (left - grown, top - grown, max(left, right - 1) + grown, max(top, bottom - 1) + grown), None, colour, width
-        )
-    return np.asarray(small)
+    pen = ImageDraw.Draw(shown)
+    for width, colour in ((5, (255, 255, 255)), (3, RED)):  # shows on bright and on dark
+        out = width // 2
+        outer = left - out, top - out, max(left, right - 1) + out, max(top, bottom - 1) + out
+        pen.rectangle(outer, None, colour, width)
+    return np.asarray(shown)
+
+
+def _located(small: Pixels, place: tuple[slice, slice], of: tuple[int, int]) -> Pixels:
+    """A picture of an image with a box around what is enlarged beside it; none around all of it."""
+    rows, columns = place
+    whole = rows.stop - rows.start, columns.stop - columns.start
+    return small if whole == of else _boxed(small, (columns.start, rows.start, columns.stop, rows.stop), of)
 
 
 def _within(box: tuple[int, int, int, int], image: Pixels) -> tuple[int, int, int, int]:
