@@ -136,19 +136,22 @@ def sparse(image: Pixels, mask: Pixels, classes: Sequence[ClassSpec]) -> list[Sh
     ]
 
 
-def raw(path: Path, image: Pixels, classes: int) -> list[Shot]:
+def raw(path: Path, image: Pixels, mask: Pixels) -> list[Shot]:
     """The place of a mask file that holds the most pixels of rare values, enlarged; nothing where it is no picture.
 
-    The values that are right are not known here: taken for them are the `classes` most frequent ones.
+    The values that are right are not known here: taken for them are the most frequent ones, as many as there are
+    classes in the mask that was read from the file.
     """
-    found = _file(path)
+    found, classes = _file(path), np.unique(mask).size
     if found is None:
         return []
-    values = found.reshape(*found.shape[:2], -1).astype(np.uint32)
-    codes = (values * (256 ** np.arange(values.shape[2], dtype=np.uint32))).sum(2)
-    kinds, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    usual = np.argsort(-counts, kind="stable")[:classes]
-    rare = ~np.isin(index.reshape(codes.shape), usual)
+    codes = found if found.ndim == 2 else (found.astype(np.uint32) << np.array([16, 8, 0], np.uint32)).sum(2)
+    if found.ndim == 2:
+        counts = np.bincount(found.ravel())
+        kinds, counts = np.flatnonzero(counts), counts[counts > 0]
+    else:
+        kinds, counts = np.unique(codes, return_counts=True)
+    rare = ~np.isin(codes, kinds[np.argsort(-counts, kind="stable")[:classes]])
     whole, text = thumbnails.image(_visible(found), EDGE), "the mask file" + _stretched(found)
     if not rare.any():
         return [Shot(_jpeg(whole), text)]

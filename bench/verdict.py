@@ -159,26 +159,16 @@ def rows(audit: Audit, split: Mapping[str, Split]) -> list[dict[str, object]]:
     ]
 
 
-def partners(names: Sequence[str], pairs: Sequence[Finding], split: Mapping[str, Split]) -> list[Split]:
-    """The splits, other than their own, that the copies of some images stand in, training first."""
-    found = {
-        split[other]
-        for one in pairs
-        for image in one.images
-        if image in names
-        for other in one.images
-        if other in split and split[other] != split[image]
-    }
-    return [name for name in SPLITS if name in found]
-
-
 def _leak(name: Split, ids: Sequence[str], pairs: Sequence[Finding], split: Mapping[str, Split], of: int) -> str:
     """The sentence on the images of one split that have copies elsewhere."""
-    others = partners(ids, pairs, split)
+    own = [one for one in pairs if name in splits_of(one, split)]
+    elsewhere = {split[image] for one in own for image in one.images} - {name}
+    others = [one for one in SPLITS if one in elsewhere]
     where = " and ".join(NAMES[one] for one in others)
-    kinds = {one.kind for one in pairs if set(one.images) & set(ids)}
-    copies = "copies" if Kind.CROP not in kinds else "crops" if kinds == {Kind.CROP} else "copies or crops"
-    what = f"{len(ids)} of {of} {NAMES[name]} images {_have(len(ids))} {copies} in the {where} split{_s(others)}"
+    kinds = {one.kind for one in own}
+    twins = "copies" if Kind.CROP not in kinds else "overlapping images"
+    twins = f"copies or {twins}" if Kind.CROP in kinds and len(kinds) > 1 else twins
+    what = f"{len(ids)} of {of} {NAMES[name]} images {_have(len(ids))} {twins} in the {where} split{_s(others)}"
     if "train" not in others:
         return f"{what}: the splits are not independent of each other."
     consequence = {

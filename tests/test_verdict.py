@@ -34,14 +34,14 @@ def crop(inner: str, outer: str) -> Finding:
         (
             [crop("x", "a")],
             True,
-            ["1 of 4 test images has crops in the training split: scores on them say nothing."],
+            ["1 of 4 test images has overlapping images in the training split: scores on them say nothing."],
         ),
         (
             [crop("x", "a"), near("v", "y")],
             True,
             [
-                "2 of 4 test images have copies or crops in the training and validation splits: scores on them say "
-                "nothing.",
+                "2 of 4 test images have copies or overlapping images in the training and validation splits: scores on "
+                "them say nothing.",
                 "1 of 2 validation images has copies in the test split: the splits are not independent of each other.",
             ],
         ),
