@@ -21,17 +21,17 @@ FILE = "audit.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LeakEntry:
-    """Two images that are copies, or one within the other, in different splits.
+    """Images that are copies, one within the other, or of one photograph, in different splits.
 
     Attributes:
         finding: Its place in `findings`, from 0.
-        images: The two ids.
-        splits: The split of each.
+        images: The ids.
+        splits: The split of each; null of an id that is in none.
     """
 
     finding: int
-    images: tuple[str, str]
-    splits: tuple[Split, Split]
+    images: list[str]
+    splits: list[Split | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class AuditFile:
         unread: Mask files that could not be looked at, since they are gone or no pictures.
         seconds: What each search took [s], by its name.
         splits: How many images train, validate and test; empty where no split was looked at.
-        leaks: The pairs of findings across splits.
+        leaks: The findings across splits.
         leaked: Ids of the validation and test images that are part of a leak, by their split.
         findings: What was found. Of a pair of a crop the inner image comes first; box is left, top, right, bottom in
             pixels of the outer image; position says how the second image lies upon the first.
@@ -90,7 +90,7 @@ def dump(audit: Audit, split: Mapping[str, Split]) -> str:
         if split
         else {},
         "leaks": [
-            {"finding": places[id(one)], "images": one.images, "splits": [split[image] for image in one.images]}
+            {"finding": places[id(one)], "images": one.images, "splits": [split.get(image) for image in one.images]}
             for one in found
         ],
         "leaked": leaked(found, split),

@@ -77,7 +77,7 @@ class Block(NamedTuple):
     """Findings that belong together: one alone, or all pairs of a group of copies.
 
     Attributes:
-        size: How many images it is about.
+        size: How many images it is about; a finding on many may name but some of them.
         leak: The splits they stand in, where these are several and it matters; else empty.
         pairs: How many findings it stands for.
         crowd: The first images of a group, with small pictures; none of a pair or a single image.
@@ -116,7 +116,6 @@ class Section(NamedTuple):
     """All findings of one kind.
 
     Attributes:
-        certain: Whether what is across splits is a leak for certain, and not by names alone.
         of: Groups and single findings that there are.
         shares: Where classes are absent, all of them.
         beyond: Lines that are not even listed.
@@ -125,7 +124,6 @@ class Section(NamedTuple):
     tally: Tally
     anchor: str
     meaning: Meaning
-    certain: bool
     of: int
     blocks: tuple[Block, ...]
     listed: tuple[Line, ...]
@@ -299,7 +297,6 @@ def _section(tally: Tally, desk: _Desk, shares: tuple[Share, ...]) -> Section:
         tally=tally,
         anchor=tally.kind.replace(" ", "-"),
         meaning=verdict.MEANINGS[tally.kind],
-        certain=tally.kind in BETWEEN,
         of=len(gathered),
         blocks=tuple(blocks),
         listed=tuple(_line(one, desk, tally.apart) for one in rest[:LISTED]),
@@ -321,13 +318,14 @@ def _block(group: Sequence[Finding], desk: _Desk, apart: bool) -> Block:
     card = _card(_weakest(group, desk.split), desk, apart)
     shown = {member.id for member, _ in crowd} | ({member.id for member in card.members} if not crowd else set())
     others = [name for name in names if name not in shown]
+    size = max(len(names), *(int(one.measures.get(key, 0)) for one in group for key in ("masks", "images")))
     return Block(
-        size=len(names),
+        size=size,
         leak=_crossed(names, desk.split, apart),
         pairs=len(group),
         crowd=crowd,
         others=tuple(map(desk.member, others[:LISTED])),
-        beyond=len(others[LISTED:]),
+        beyond=len(others[LISTED:]) + size - len(names),
         card=card,
     )
 

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from bench import doubts, provenance, tables
+from bench import doubts, leaking, provenance, tables
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
@@ -125,7 +125,9 @@ def published(board: Board, profile: Profile) -> RenderableType:
 
 
 def _caption(board: Board, profile: Profile) -> str:
-    lines = ["Rows of one rank cannot be told apart (paired over test images, Holm-corrected)."]
+    found = leaking.leak(board, profile)
+    lines = [] if found is None else [leaking.sentence(found)]
+    lines.append("Rows of one rank cannot be told apart (paired over test images, Holm-corrected).")
     if any(standing.selected for standing in board.standings):
         lines.append("Each network is a single run, one seed: intervals and ties exclude seed noise. Use --seeds 3.")
     lines += [f"⚠ {name}: {reason}." for name, reason in doubts.easy_sentences(board, profile).items()]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.specs import Split
+from bench.store import write_bytes
+
+if TYPE_CHECKING:
+    import pydantic
 
 
 class Kind(StrEnum):
@@ -36,8 +43,8 @@ class Kind(StrEnum):
     """Not everything was looked at in the time that was allowed."""
 
 
-BETWEEN = frozenset({Kind.EXACT, Kind.NEAR, Kind.CROP})
-"""Kinds that concern two images: leaks, where these stand in different splits."""
+BETWEEN = frozenset({Kind.EXACT, Kind.NEAR, Kind.CROP, Kind.SOURCE})
+"""Kinds that concern two or more images: leaks, where these stand in different splits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +52,8 @@ class Finding:
     """One thing that was found.
 
     Attributes:
-        images: Ids: the two of a pair (of a crop, the inner one first), the one concerned, or none where it is the
-            whole data set.
+        images: Ids: the two of a pair (of a crop, the inner one first), all of a source, the one concerned, or none
+            where it is the whole data set.
         note: One sentence with what was measured; says nothing of splits.
         measures: The numbers behind it, by name.
         box: Of a crop: where it lies in the outer image, (left, top, right, bottom) [pixels of the outer image].
@@ -63,15 +70,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """All that was found in one data set.
+    """All that was found in a data set; which of it are leaks depends on the split.
 
     Attributes:
         dataset: Its name as on an axis.
-        hash: Of the prepared data.
+        title: Its name in reports.
+        hash: Of the prepared data; an audit of other data under the same name does not count.
         version: Of the audit's code.
-        images: How many there are.
-        seconds: What each search took [s], by its name.
-        unread: Mask files that could not be looked at, since they are gone or no pictures.
+        images: How many were looked at.
+        seconds: What each search took, by its name [s].
+        unread: Mask files that could not be looked at: gone, or no pictures.
     """
 
     dataset: str
@@ -84,8 +92,31 @@ class Audit:
     unread: int = 0
 
 
+def read(path: Path, content: str) -> Audit | None:
+    """A stored audit; None where there is none, or it is damaged, or of other data than those of the hash `content`."""
+    import pydantic
+
+    try:
+        found = _adapter().validate_json(path.read_bytes())
+    except (OSError, pydantic.ValidationError):
+        return None
+    return found if found.hash == content else None
+
+
+def write(path: Path, found: Audit) -> None:
+    """Store an audit."""
+    write_bytes(path, _adapter().dump_json(found, indent=1))
+
+
+@functools.cache
+def _adapter() -> pydantic.TypeAdapter[Audit]:
+    import pydantic
+
+    return pydantic.TypeAdapter(Audit)
+
+
 def leaks(findings: Iterable[Finding], split: Mapping[str, Split]) -> list[Finding]:
-    """The pairs whose two images stand in different splits.
+    """The findings whose images stand in different splits.
 
     Args:
         findings: Of one data set.

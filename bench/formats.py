@@ -29,6 +29,7 @@ class Entry:
         status: How the cell ended; pending without a record, stale where it was made by another protocol,
             not_reproducible where another folder has other counts under the same fingerprint.
         lr: The learning rate it was trained with; null where there is none.
+        leaked: Its test images that have a copy in another split; null where the data were not audited.
         metrics: The numbers of this cell by name; null where undefined, empty without a score.
         profile: The metric profile with its version.
         intervals: 95% intervals of the numbers over the test images; null where they cannot be had.
@@ -47,6 +48,7 @@ class Entry:
         "ok", "diverged", "failed", "out_of_memory", "timed_out", "interrupted", "not_reproducible", "stale", "pending"
     ]
     lr: float | None
+    leaked: int | None
     metrics: Numbers
     profile: str
     intervals: Intervals

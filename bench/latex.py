@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench import tables, views
+from bench import leaking, tables, views
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 
@@ -90,10 +90,12 @@ def _caption(board: Board, profile: Profile) -> str:
     images = max((one.images for row in board.standings for one in row.samples.values()), default=0)
     on = f" ({images} test images)" if images else ""
     definition = f"{escape(profile.primary)} of the profile {escape(profile.id)}. {escape(primary.definition)}"
+    found = leaking.leak(board, profile)
+    stamp = "" if found is None else rf"\textbf{{{escape(leaking.sentence(found))}}} "
     return (
-        f"{escape(board.title)}{on}: ranked by {escape(primary.title)}, {definition} Rows of one rank (=) cannot be "
-        f"told apart; bold: no network is better at {DIGITS} decimals; 95\\% intervals over test images, and over "
-        f"seeds where there are several.{spread}"
+        f"{stamp}{escape(board.title)}{on}: ranked by {escape(primary.title)}, {definition} Rows of one rank (=) "
+        f"cannot be told apart; bold: no network is better at {DIGITS} decimals; 95\\% intervals over test images, and "
+        f"over seeds where there are several.{spread}"
     )
 
 

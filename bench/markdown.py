@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from bench import tables, views
+from bench import leaking, tables, views
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
@@ -40,7 +40,9 @@ def as_markdown(boards: Sequence[Board], profile: Profile, title: str = "Leaderb
         "",
     ]
     for board in boards:
-        lines += [f"## {escape(board.title)}", "", *_table(board, profile), ""]
+        found = leaking.leak(board, profile)
+        stamp = [] if found is None else [f"**{escape(leaking.sentence(found))}**", ""]
+        lines += [f"## {escape(board.title)}", "", *stamp, *_table(board, profile), ""]
     lines += ["## What the columns mean", ""]
     lines += [f"- `{name}`: {metric.title}. {metric.definition}" for name, metric in profile.metrics.items()]
     lines += [f"- {name}: {meaning}" for name, meaning in COLUMNS.items()]

@@ -129,7 +129,7 @@ def methods(boards: Sequence[Board], across: Across | None, profile: Profile) ->
 
 def cautions(parts: Sequence[Section], table: Sequence[Row], tally: Mapping[str, int]) -> list[Caution]:
     """What a reader should know before believing a number, the worst first."""
-    found = []
+    found = [Caution(f"{part.board.title}: test images leaked", "leaderboard", True) for part in parts if part.leak]
     for status, count in tally.items():
         if status in ("failed", "out_of_memory", "timed_out", "interrupted", "diverged", "stale"):
             found.append(Caution(f"{_count(count, 'cell')} {status.replace('_', ' ')}", "failures", True))

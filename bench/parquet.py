@@ -56,7 +56,7 @@ def as_parquet(table: Sequence[Row], boards: Sequence[Board], profile: Profile) 
     writer: Any = extras.load("pyarrow.parquet", extra="parquet", wanted_by=FILE)
     names, stands = tables.measured(table), tables.by_group(boards)
     ends = [f"{name}_{end}" for name in names for end in ("low", "high")]
-    types = HEAD | dict.fromkeys([*names, *ends], "double") | dict.fromkeys(tables.PLACES, "int32")
+    types = HEAD | dict.fromkeys([*names, *ends], "double") | dict.fromkeys([*tables.PLACES, "leaked"], "int32")
     lines = [_line(row, profile, names) | _place(row, stands) for row in table]
     schema = arrow.schema([(name, arrow.type_for_alias(kind)) for name, kind in types.items()])
     buffer = io.BytesIO()
@@ -94,6 +94,7 @@ def _line(row: Row, profile: Profile, names: Sequence[str]) -> dict[str, object]
         **{name: row.values.get(name) for name in names},
         **{f"{name}_low": low for name, (low, _) in sides.items()},
         **{f"{name}_high": high for name, (_, high) in sides.items()},
+        "leaked": tables.leaked(row),
     }
 
 

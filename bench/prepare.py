@@ -13,15 +13,16 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from bench import archive, catalog, decode, derived, duplicates, names, plan, pool
+from bench import archive, catalog, decode, derived, duplicates, findings, names, plan, pool
 from bench.decode import Entry
 from bench.errors import DataError, NotPrepared
+from bench.findings import Audit
 from bench.records import DataCard
 from bench.specs import ClassSpec, DatasetSpec, Recipe, Sample, Split
 from bench.split import RATIOS, SPLIT_VERSION, assign
@@ -141,7 +142,23 @@ class Prepared:
             sources=len({entry.sample.source for entry in self.index.entries}),
             licence=self.index.licence,
             citation=self.index.citation,
+            leaked=self._leaked(positions),
         )
+
+    def audit(self) -> Audit | None:
+        """What was found in it; None where nobody has looked since it was prepared."""
+        return findings.read(self.folder / "audit.json", self.index.hash)
+
+    def leaked(self, split: Mapping[str, Split]) -> dict[Split, list[str]] | None:
+        """The images that have a copy in another split, see `findings.leaked`; None where nobody has looked."""
+        found = self.audit()
+        return None if found is None else findings.leaked(found.findings, split)
+
+    def _leaked(self, positions: dict[Split, list[int]]) -> dict[str, int] | None:
+        found = self.leaked(
+            {self.index.entries[at].sample.id: name for name, group in positions.items() for at in group}
+        )
+        return None if found is None else {name: len(ids) for name, ids in found.items()}
 
 
 def prepare(

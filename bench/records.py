@@ -117,7 +117,12 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCard:
-    """What a record says about the data it was scored on."""
+    """What a record says about the data it was scored on.
+
+    Attributes:
+        leaked: Validation and test images that have a copy in another split, by the split they stand in; None where
+            the data were not audited.
+    """
 
     title: str
     hash: str
@@ -128,6 +133,7 @@ class DataCard:
     sources: int
     licence: str
     citation: str
+    leaked: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

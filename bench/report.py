@@ -25,6 +25,7 @@ from bench import (
     figures,
     latex,
     leaderboard,
+    leaking,
     markdown,
     merging,
     metrics,
@@ -301,6 +302,7 @@ def environment() -> Any:
     environment.filters |= {function.__name__: function for function in functions}
     environment.filters |= {
         "drawing": Markup,
+        "leak_sentence": leaking.sentence,
         "parts": _name_parts,
         "quoted": shlex.quote,
         "sources": lambda names: Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)),

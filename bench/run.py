@@ -263,6 +263,8 @@ def write_splits(job: Job, todo: Sequence[Planned]) -> None:
     """Write down which images train, validate and test in every fold that is about to run."""
     for name, fold in dict.fromkeys((one.cell.dataset, one.cell.fold) for one in todo):
         prepared = open_prepared(name, job.place.data_home)
+        ids = prepared.ids(fold, job.study.folds, job.study.ratios)
+        leaked = prepared.leaked({one: split for split, group in ids.items() for one in group})
         content = {
             "version": SPLIT_VERSION,
             "dataset": name,
@@ -270,7 +272,8 @@ def write_splits(job: Job, todo: Sequence[Planned]) -> None:
             "fold": fold,
             "folds": job.study.folds,
             "ratios": job.study.ratios,
-            **prepared.ids(fold, job.study.folds, job.study.ratios),
+            **ids,
+            **({} if leaked is None else {"leaked": leaked}),
         }
         write_bytes(job.store.split(name, fold), json.dumps(content, indent=1).encode())
 

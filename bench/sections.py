@@ -7,10 +7,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import comparisons, doubts, drawings, efficiency, figures, matrices, metrics, published, rates, tables, views
+from bench import (
+    comparisons,
+    doubts,
+    drawings,
+    efficiency,
+    figures,
+    leaking,
+    matrices,
+    metrics,
+    published,
+    rates,
+    tables,
+    views,
+)
 from bench.comparisons import Precision
 from bench.efficiency import Price
 from bench.leaderboard import Board, Standing
+from bench.leaking import Leak
 from bench.metrics import Profile
 from bench.published import Beside
 from bench.quantities import word
@@ -71,6 +85,8 @@ class Section(NamedTuple):
         drawings: The figures by kind; `confused` is the network whose confusion of classes is among them.
         tolerances: What the trials of every tuning say about its learning rates.
         unmeasured: Why no row has a value, where that is for want of measuring; else empty.
+        leak: What of its images stands in two splits; None where nothing is known to.
+        audited: Whether its data were searched for copies.
     """
 
     board: Board
@@ -87,6 +103,8 @@ class Section(NamedTuple):
     disagreement: str
     unmeasured: str
     published: tuple[Beside, ...]
+    leak: Leak | None
+    audited: bool
 
 
 def section(board: Board, profile: Profile, shown: Sequence[View] = (), at: int = 0) -> Section:
@@ -107,6 +125,8 @@ def section(board: Board, profile: Profile, shown: Sequence[View] = (), at: int 
         disagreement=doubts.disagreement(board, profile),
         unmeasured=doubts.unmeasured(board, profile),
         published=tuple(published.beside(board, profile, published.load())),
+        leak=leaking.leak(board, profile),
+        audited=leaking.audited([row for one in board.standings for row in one.rows]),
     )
 
 

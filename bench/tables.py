@@ -29,19 +29,21 @@ def as_json(table: Sequence[Row], tables: Sequence[Board], profile: Profile) -> 
 
 
 def as_csv(table: Sequence[Row], tables: Sequence[Board]) -> str:
-    """One line per cell, one column per metric, then its interval and how its row stands; undefined is empty."""
+    """One line per cell, one column per metric, then its interval, how its row stands and what leaked."""
     names = measured(table)
     head = ("dataset", "architecture", "loss", "seed", "fold", "status", "lr")
     stands = by_group(tables)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ends = [f"{name}_{end}" for name in names for end in ("low", "high")]
-    writer.writerow([*head, *names, *ends, *PLACES])
+    writer.writerow([*head, *names, *ends, *PLACES, "leaked"])
     for row in table:
         flat, intervals = _flat(row), row.intervals
         sides = [side for name in names for side in intervals.get(name) or (None, None)]
         places = place(stands.get(group(row)))
-        writer.writerow([*(flat[key] for key in head), *(row.values.get(name) for name in names), *sides, *places])
+        writer.writerow(
+            [*(flat[key] for key in head), *(row.values.get(name) for name in names), *sides, *places, leaked(row)]
+        )
     return text.getvalue()
 
 
@@ -75,6 +77,12 @@ def best(board: Board, profile: Profile, digits: int) -> dict[str, float]:
         for name, metric in profile.metrics.items()
         if metric.better is not None and known[name] and name != "background_share"
     }
+
+
+def leaked(row: Row) -> int | None:
+    """The test images of a cell that have a copy in another split; None where nobody looked."""
+    card = row.record.data if row.record else None
+    return None if card is None or card.leaked is None else card.leaked.get("test", 0)
 
 
 def measured(table: Sequence[Row]) -> list[str]:
@@ -113,5 +121,6 @@ def _flat(row: Row) -> dict[str, object]:
         "fold": row.cell.fold,
         "status": row.status,
         "lr": row.record.lr if row.record else None,
+        "leaked": leaked(row),
         "metrics": row.values,
     }

@@ -11,6 +11,9 @@ from bench.specs import Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 NAMES = {"train": "training", "val": "validation", "test": "test"}
+TWINS = {Kind.EXACT: "copies", Kind.NEAR: "copies", Kind.CROP: "overlapping images"}
+"""What the two images of a pair are to each other; others are files of one photograph."""
+ORDER = {kind: at for at, kind in enumerate(Kind)}
 LONG = 26
 """Letters of an id in a terminal; of a longer one both ends are shown."""
 
@@ -106,7 +109,7 @@ def tallies(audit: Audit, split: Mapping[str, Split]) -> list[Tally]:
     found = []
     for kind in Kind:
         own = [one for one in audit.findings if one.kind is kind]
-        apart = kind in BETWEEN or kind is Kind.SOURCE
+        apart = kind in BETWEEN
         across = [one for one in own if apart and len(splits_of(one, split)) > 1]
         rest = [one for one in own if not (apart and len(splits_of(one, split)) > 1)]
         found += [Tally(kind, (*across, *rest), len(across), apart)] if own else []
@@ -127,12 +130,9 @@ def verdict(audit: Audit, split: Mapping[str, Split]) -> Verdict:
     if not main:
         looked = f"none of the {sizes['test']} test and {sizes['val']} validation images has a copy in another split"
         main.append(f"No leak found: {looked}.")
-    sources = sum(one.kind is Kind.SOURCE and len(splits_of(one, split)) > 1 for one in audit.findings)
-    if sources:
-        main.append(f"By their names, {_count(sources, 'photograph')} {_have(sources)} files in more than one split.")
     rests: list[str] = []
     word = "more pair" if pairs else "pair"
-    within = sum(one.kind in BETWEEN for one in audit.findings) - len(pairs)
+    within = sum(one.kind in TWINS for one in audit.findings) - sum(one.kind in TWINS for one in pairs)
     if within:
         rests.append(
             f"{_count(within, word)} of copies or crops {_lie(within)} within one split: no leak, but fewer scenes."
@@ -161,13 +161,11 @@ def rows(audit: Audit, split: Mapping[str, Split]) -> list[dict[str, object]]:
 
 def _leak(name: Split, ids: Sequence[str], pairs: Sequence[Finding], split: Mapping[str, Split], of: int) -> str:
     """The sentence on the images of one split that have copies elsewhere."""
-    own = [one for one in pairs if name in splits_of(one, split)]
+    own = sorted((one for one in pairs if name in splits_of(one, split)), key=lambda one: ORDER[one.kind])
     elsewhere = {split[image] for one in own for image in one.images} - {name}
     others = [one for one in SPLITS if one in elsewhere]
     where = " and ".join(NAMES[one] for one in others)
-    kinds = {one.kind for one in own}
-    twins = "copies" if Kind.CROP not in kinds else "overlapping images"
-    twins = f"copies or {twins}" if Kind.CROP in kinds and len(kinds) > 1 else twins
+    twins = " or ".join(dict.fromkeys(TWINS.get(one.kind, "files of the same photograph") for one in own))
     what = f"{len(ids)} of {of} {NAMES[name]} images {_have(len(ids))} {twins} in the {where} split{_s(others)}"
     if "train" not in others:
         return f"{what}: the splits are not independent of each other."

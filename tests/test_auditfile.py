@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 SPLIT: dict[str, Split] = {
     EVIL: "train",
     **{f"train{at}": "train" for at in range(5)},
-    **{f"val{at}": "val" for at in range(2)},
+    **{f"val{at}": "val" for at in range(3)},
     **{f"xtest{at}": "test" for at in range(3)},
 }
 
@@ -43,7 +43,7 @@ def test_leaks_stand_in_it_with_their_splits_and_the_findings_they_are():
         {"finding": 2, "images": ["train2", "xtest0"], "splits": ["train", "test"]},
     ] == found["leaks"]
     assert {"val": ["val0"], "test": ["xtest0", "xtest1"]} == found["leaked"]
-    assert {"train": 6, "val": 2, "test": 3} == found["splits"]
+    assert {"train": 6, "val": 3, "test": 3} == found["splits"]
 
 
 def test_an_audit_without_a_split_has_no_leaks():

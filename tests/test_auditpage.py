@@ -50,9 +50,9 @@ def section(page: auditpage.Page, kind: Kind) -> auditpage.Section:
 def test_the_first_screen_says_the_verdict_the_splits_and_every_kind_leaks_first(page: auditpage.Page, text: str):
     says = shown(text)
 
-    assert "Leak. 1 of 4 test images has copies in the training split: scores on them say nothing." in says
+    assert "Leak. 2 of 4 test images have copies or files of the same photograph in the training and validation" in says
     assert "15: 8 training, 3 validation, 4 test" in says
-    assert "11, of them 2 pairs across splits" in says
+    assert "11, of them 3 across splits" in says
     assert [Kind.NEAR, Kind.CROP, Kind.SOURCE, Kind.EXACT] == [one.tally.kind for one in page.sections][:4]
     links = re.findall(r'<th scope="row"><a href="#([\w-]+)">', text)
     assert [one.anchor for one in page.sections] == links
@@ -92,7 +92,7 @@ def test_a_leak_is_told_in_words_beside_its_colour(opened: Opened, text: str):
     test = of(opened[1], "test")[0]
 
     assert f"Leak: training and test {EVIL} training {test} test" in shown(text)
-    assert "Across splits: training, validation and test 3 images" in shown(text)
+    assert "Leak: training, validation and test 3 images" in shown(text)
     assert "turned left by 90°" in shown(text)
 
 
@@ -206,3 +206,12 @@ def test_numbers_of_numpy_and_odd_ones_can_be_shown(opened: Opened):
     says = shown(auditpage.html(auditpage.page(audit([one]), *opened)))
 
     assert "a 0.2500 b nan c inf d -1,234,567" in says
+
+
+def test_a_finding_that_names_some_of_many_masks_says_how_many_there_are(opened: Opened):
+    prepared, split = opened
+    names = of(split, "train")[:3]
+    one = Finding(kind=Kind.GREYS, images=tuple(names), note="Many.", measures={"masks": 120, "of": 400})
+    says = shown(auditpage.html(auditpage.page(audit([one]), prepared, split)))
+
+    assert f"120 images 119 further images {names[1]} training {names[2]} training And 117 more." in says

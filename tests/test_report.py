@@ -82,7 +82,19 @@ def test_write_leaves_the_page_and_its_tables(folder: Path) -> None:
 def test_the_json_has_one_entry_per_cell_failed_or_not(folder: Path) -> None:
     entries = json.loads((folder / "leaderboard.json").read_text())
 
-    keys = {"dataset", "architecture", "loss", "seed", "fold", "status", "lr", "profile", "metrics", "intervals"}
+    keys = {
+        "dataset",
+        "architecture",
+        "loss",
+        "seed",
+        "fold",
+        "status",
+        "lr",
+        "leaked",
+        "profile",
+        "metrics",
+        "intervals",
+    }
     keys |= {"schema", "rank", "rank_range", "tie_group"}
     assert all(keys == set(entry) for entry in entries)
     assert sorted(entry["status"] for entry in entries) == ["diverged", "failed", "ok", "ok", "ok", "ok", "pending"]

@@ -59,11 +59,11 @@ def crop(inner: str, outer: str) -> Finding:
             ["No leak found: none of the 4 test and 2 validation images has a copy in another split."],
         ),
         (
-            [Finding(kind=Kind.SOURCE, images=("a", "x"), note="One stem.")],
-            False,
+            [Finding(kind=Kind.SOURCE, images=("a", "b", "x"), note="One stem."), near("c", "x")],
+            True,
             [
-                "No leak found: none of the 4 test and 2 validation images has a copy in another split.",
-                "By their names, 1 photograph has files in more than one split.",
+                "1 of 4 test images has copies or files of the same photograph in the training split: scores on them "
+                "say nothing."
             ],
         ),
     ],
