@@ -128,7 +128,7 @@ def sparse(image: Pixels, mask: Pixels, classes: Sequence[ClassSpec]) -> list[Sh
     whole = _outlined(image, mask, classes, EDGE)
     if not inside.any():
         return [Shot(_jpeg(whole), "the image; its mask has no foreground")]
-    place = _place(inside, CLOSE // 2)
+    place = _place(_outline(inside), CLOSE // 2)
     return [
         Shot(_jpeg(_located(whole, place, mask.shape)), "the outline of the mask"),
         Shot(_jpeg(_outlined(image[place], mask[place], classes, EDGE)), "enlarged where the most foreground is"),

@@ -165,7 +165,8 @@ def _leak(name: Split, ids: Sequence[str], pairs: Sequence[Finding], split: Mapp
     elsewhere = {split[image] for one in own for image in one.images} - {name}
     others = [one for one in SPLITS if one in elsewhere]
     where = " and ".join(NAMES[one] for one in others)
-    twins = " or ".join(dict.fromkeys(TWINS.get(one.kind, "files of the same photograph") for one in own))
+    *most, last = dict.fromkeys(TWINS.get(one.kind, "files of the same photograph") for one in own)
+    twins = f"{', '.join(most)} or {last}" if most else last
     what = f"{len(ids)} of {of} {NAMES[name]} images {_have(len(ids))} {twins} in the {where} split{_s(others)}"
     if "train" not in others:
         return f"{what}: the splits are not independent of each other."

@@ -99,7 +99,8 @@ def test_a_leak_is_told_in_words_beside_its_colour(opened: Opened, text: str):
 def test_many_copies_of_one_photograph_are_one_block_with_all_their_pictures(opened: Opened):
     prepared, split = opened
     names = sorted(split)
-    pairs = [near(a, b, 0.9 + at / 1000) for at, (a, b) in enumerate((a, b) for a in names for b in names if a < b)]
+    couples = [(a, b) for a in names for b in names if a < b]
+    pairs = [near(a, b, 0.9 + at / 1000 - (split[a] == split[b]) / 2) for at, (a, b) in enumerate(couples)]
     lonely = near("gone", "too")
     found = section(auditpage.page(audit([lonely, *pairs]), prepared, split), Kind.NEAR)
 
@@ -152,7 +153,8 @@ def test_copies_that_leak_are_pictured_before_copies_that_do_not(opened: Opened,
     prepared, split = opened
     train, test = of(split, "train"), of(split, "test")
     monkeypatch.setattr(auditpage, "BLOCKS", 1)
-    made = auditpage.page(audit([near(train[1], train[2]), near(train[3], test[0])]), prepared, split)
+    within = [near(train[0], train[1]), near(train[1], train[2])]
+    made = auditpage.page(audit([*within, near(train[3], test[0])]), prepared, split)
     part = section(made, Kind.NEAR)
 
     assert (("train", "test"), ()) == (part.blocks[0].leak, part.listed[0].leak)
