@@ -27,8 +27,9 @@ def open_all(one: browsing.Opened) -> None:
     one.page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
 
 
-@pytest.mark.parametrize("width", [390, 820, 1400], ids=["phone", "tablet", "wide"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(390, "light"), (820, "dark"), (1400, "light")], ids=["phone", "tablet-dark", "wide"]
+)
 def test_axe_finds_nothing_and_nothing_scrolls_the_whole_page_sideways(browser, folder: Path, scheme: str, width: int):
     from axe_playwright_python.sync_playwright import Axe
 
