@@ -36,6 +36,8 @@ GAIN = 4
 RED = (230, 40, 30)
 FORMATS = ("PNG", "BMP", "TIFF", "JPEG", "GIF")
 """Of mask files; Pillow hands some others to programs of their own."""
+SHAPE = 0.08
+"""By how much the shape of a box may differ from that of its crop; beyond, the two overlap but in part."""
 VALUES = 32
 """Mask values below which a file is class numbers, all but black unless it is stretched."""
 
@@ -85,15 +87,15 @@ def crop(inner: Pixels, outer: Pixels, box: tuple[int, int, int, int] | None, po
     if box is None:
         return [Shot(_jpeg(thumbnails.image(one, EDGE)), text) for one, text in ((inner, "crop"), (outer, "around it"))]
     left, top, right, bottom = _within(box, outer)
-    cut = np.ascontiguousarray(undo(outer[top:bottom, left:right], position))
-    one = thumbnails.image(inner, EDGE)
+    one, cut = thumbnails.image(inner, EDGE), np.ascontiguousarray(undo(outer[top:bottom, left:right], position))
+    located = _boxed(thumbnails.image(outer, EDGE), (left, top, right, bottom), outer.shape[:2])
+    shots = [Shot(_jpeg(located), "the outer image, with the place of the crop"), Shot(_jpeg(one), "the crop")]
+    stretch = (cut.shape[1] / cut.shape[0]) / (inner.shape[1] / inner.shape[0])
+    if abs(stretch - 1) > SHAPE:
+        return [*shots, Shot(_jpeg(thumbnails.image(cut, EDGE)), "what the outer image has of it")]
     cut = resize(cut, np.zeros(cut.shape[:2], np.uint8), one.shape[:2])[0]
     return [
-        Shot(
-            _jpeg(_boxed(thumbnails.image(outer, EDGE), (left, top, right, bottom), outer.shape[:2])),
-            "the outer image, with the place of the crop",
-        ),
-        Shot(_jpeg(one), "the crop"),
+        *shots,
         Shot(_jpeg(cut), "the same place, cut out of the outer image"),
         Shot(_jpeg(chequered(one, cut)), "both, in alternating squares"),
     ]

@@ -102,6 +102,14 @@ def test_a_crop_stands_beside_the_place_it_was_cut_from(position: str):
         assert 100 < np.abs(outer[place].astype(int) - evidence.RED).max()
 
 
+def test_images_that_overlap_in_part_are_not_laid_upon_each_other():
+    outer = picture(200, 240)
+    shots = evidence.crop(picture(90, 120), outer, (200, 40, 240, 130), "none")
+
+    assert "what the outer image has of it" == shots[-1].caption
+    assert 3 > np.abs(decoded(shots[-1]) - outer[40:130, 200:240]).mean()
+
+
 @pytest.mark.parametrize("box", [None, (-50, -50, 1000, 1000), (500, 500, 600, 600), (10, 10, 10, 10)])
 def test_a_box_that_is_none_or_lies_outside_breaks_nothing(box: tuple[int, int, int, int] | None):
     assert 2 <= len(evidence.crop(picture(40, 40), picture(), box, "none"))
