@@ -70,7 +70,7 @@ def everything(split: Mapping[str, Split]) -> list[Finding]:
     return [
         near(EVIL, test[0], position="left_turn"),
         Finding(kind=Kind.EXACT, images=(train[1], train[2]), note="The pixels are equal."),
-        Finding(kind=Kind.CROP, images=(val[0], train[3]), note="Lies within.", box=(10, 5, 50, 35)),
+        Finding(kind=Kind.CROP, images=(val[0], train[3]), note="Lies within.", box=(10, 5, 40, 35)),
         Finding(kind=Kind.SOURCE, images=(train[4], test[1], val[1]), note="One stem."),
         Finding(kind=Kind.ABSENT, images=(), note="Validation has no monocyte."),
         Finding(kind=Kind.UNFINISHED, images=(), note="The search for crops ended after 60 s."),
