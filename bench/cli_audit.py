@@ -15,7 +15,6 @@ from bench.errors import DataError, StudyError
 
 if TYPE_CHECKING:
     from bench.audit import Bar
-    from bench.findings import Audit
     from bench.prepare import Prepared
     from bench.specs import Place, Split, Study
 

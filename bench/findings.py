@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.specs import Split
-from bench.store import write_bytes
-
-if TYPE_CHECKING:
-    import pydantic
 
 
 class Kind(StrEnum):
@@ -92,29 +85,6 @@ class Audit:
     unread: int = 0
 
 
-def read(path: Path, content: str) -> Audit | None:
-    """A stored audit; None where there is none, or it is damaged, or of other data than those of the hash `content`."""
-    import pydantic
-
-    try:
-        found = _adapter().validate_json(path.read_bytes())
-    except (OSError, pydantic.ValidationError):
-        return None
-    return found if found.hash == content else None
-
-
-def write(path: Path, found: Audit) -> None:
-    """Store an audit."""
-    write_bytes(path, _adapter().dump_json(found, indent=1))
-
-
-@functools.cache
-def _adapter() -> pydantic.TypeAdapter[Audit]:
-    import pydantic
-
-    return pydantic.TypeAdapter(Audit)
-
-
 def leaks(findings: Iterable[Finding], split: Mapping[str, Split]) -> list[Finding]:
     """The findings whose images stand in different splits.
 
@@ -138,6 +108,6 @@ def leaked(findings: Iterable[Finding], split: Mapping[str, Split]) -> dict[Spli
     found: dict[Split, set[str]] = {"val": set(), "test": set()}
     for one in leaks(findings, split):
         for image in one.images:
-            if split[image] != "train":
+            if split.get(image, "train") != "train":
                 found[split[image]].add(image)
     return {name: sorted(images) for name, images in found.items()}

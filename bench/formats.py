@@ -1,4 +1,4 @@
-"""What stands in leaderboard.json and statistics.json, and the JSON schemas that say so: published in docs/."""
+"""What stands in leaderboard.json and statistics.json, and the schemas of these and of audit.json: see docs/."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench import study
+from bench.auditfile import AuditFile, LeakEntry
+from bench.findings import Finding
 
 Interval = tuple[float, float]
 Numbers = dict[str, float | None]
@@ -263,15 +265,15 @@ class Statistics:
     protocols: list[WorthEntry]
 
 
-FILES: dict[str, Any] = {"leaderboard": list[Entry], "statistics": Statistics}
+FILES: dict[str, Any] = {"leaderboard": list[Entry], "statistics": Statistics, "audit": AuditFile}
 KINDS = (
     Entry, StandingEntry, DifferenceEntry, ComponentEntry, VarianceEntry, PrecisionEntry, DatasetEntry, FriedmanEntry,
-    AcrossEntry, WorthRow, WorthEntry, Statistics,
+    AcrossEntry, WorthRow, WorthEntry, Statistics, Finding, LeakEntry, AuditFile,
 )  # fmt: skip
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON schema of `leaderboard` or `statistics`, as published in docs/; unknown keys are refused."""
+    """The JSON schema of `leaderboard`, `statistics` or `audit`, as published in docs/; unknown keys are refused."""
     import pydantic
 
     document = pydantic.TypeAdapter(FILES[name]).json_schema()

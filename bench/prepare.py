@@ -162,7 +162,10 @@ class Prepared:
 
     def audit(self) -> Audit | None:
         """What was found in it; None where nobody has looked since it was prepared."""
-        return findings.read(self.folder / "audit.json", self.index.hash)
+        with contextlib.suppress(StoreError):  # missing, damaged, or of an older schema
+            found = auditfile.load(self.folder / auditfile.FILE)
+            return found if found.hash == self.index.hash else None
+        return None
 
     def leaked(self, split: Mapping[str, Split]) -> dict[Split, list[str]] | None:
         """The images that have a copy in another split, see `findings.leaked`; None where nobody has looked."""

@@ -192,7 +192,7 @@ def title(content: Content) -> str:
 
 def index(content: Content, refresh: int | None = None, shown: Album | None = None) -> str:
     """The page of what was collected, with its pictures; the same content gives the same text."""
-    template = _environment().get_template("report.html")
+    template = environment().get_template("report.html")
     return template.render(**_context(content), refresh=refresh, album=shown or pictured(content))
 
 
@@ -294,7 +294,8 @@ def digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _environment() -> Any:
+def environment() -> Any:
+    """What fills templates: every text that comes from data is escaped."""
     import jinja2
     from markupsafe import Markup
 
