@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 LARGEST = 512  # longest edge at the finest scale [pixels]
 SCALES = 3
-PATCH = 32  # edge of what describes a point [pixels of its scale]
+PATCH = 24  # edge of what describes a point [pixels of its scale]
 FREQUENCIES = 8
 _APART = 7  # edge of the window in which a point is the strongest [pixels of its scale]
-_MOST = 400  # points per scale, the strongest
+_MOST = 500  # points per scale, the strongest
 _FAINT = 2.0  # grey levels of difference below which nothing is a point
 
 
@@ -29,12 +29,17 @@ class Keypoints(NamedTuple):
     Attributes:
         scale: Native pixels per pixel.
         places: (row, column) float32 (P, 2) [native pixels].
-        signs: Bool (P, 8, 8).
+        packed: The signs of their patches, eight to a byte, uint8 (P, 8).
     """
 
     scale: int
     places: np.ndarray
-    signs: np.ndarray
+    packed: np.ndarray
+
+    @property
+    def signs(self) -> np.ndarray:
+        """The signs of the patches, bool (P, 8, 8)."""
+        return np.unpackbits(self.packed, axis=1).astype(bool).reshape(-1, FREQUENCIES, FREQUENCIES)
 
 
 def describe(grey: Image.Image) -> tuple[Keypoints, ...]:
@@ -46,7 +51,8 @@ def describe(grey: Image.Image) -> tuple[Keypoints, ...]:
     found: list[Keypoints] = []
     while len(found) < SCALES and min(small.size) > PATCH + 4:
         places, signs = _points(np.asarray(small, np.float32))
-        found.append(Keypoints(scale, (places + 0.5) * np.float32(scale), signs))
+        packed = np.packbits(signs.reshape(len(signs), FREQUENCIES**2), axis=1)
+        found.append(Keypoints(scale, (places + 0.5) * np.float32(scale), packed))
         small, scale = small.reduce(2), 2 * scale
     return tuple(found)
 
@@ -63,7 +69,7 @@ def _points(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = np.nonzero(peak)
     order = np.sort(np.argsort(-strength[rows, columns], kind="stable")[:_MOST])
     rows, columns = rows[order], columns[order]
-    # 33 pixels, so that the point is in the middle in every position
+    # 25 pixels, so that the point is in the middle in every position
     windows = np.lib.stride_tricks.sliding_window_view(fine, (PATCH + 1, PATCH + 1)) if len(rows) else fine[None, None]
     patches = windows[rows - half, columns - half] if len(rows) else np.zeros((0, PATCH + 1, PATCH + 1), np.float32)
     signs = np.einsum("ki,pij,lj->pkl", _BASIS, patches, _BASIS, optimize=True) > 0
@@ -74,4 +80,4 @@ def _points(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 _BASIS = np.cos(
     np.pi * np.arange(FREQUENCIES)[:, None] * (2 * np.arange(PATCH + 1) + 1) / (2 * (PATCH + 1)), dtype=np.float64
 ).astype(np.float32)
-"""The lowest functions of the cosine transform of a patch (8, 33)."""
+"""The lowest functions of the cosine transform of a patch (8, 25)."""

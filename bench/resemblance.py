@@ -8,7 +8,7 @@ Measured on the forty photographs of Blood-Cell at 512 pixels, and on images of 
 projects made of theirs: of the 255 signs, five barrels one upon the other change up to 36, five pincushions up to 50,
 wide elastic fields up to 30, a turn by 3 degrees up to 47, JPEG of quality 50 up to 3; unrelated images differ in at
 least 94 (Blood-Cell) or 82 (smear) in the most similar of eight positions. Correlation after the shifts: copies 0.93
-and above, two copies bent against each other 0.83; unrelated images at most 0.59.
+and above, two copies bent against each other 0.83; unrelated images at most 0.51.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from bench.sign_index import INVERSE, POSITIONS, Tables, placed, turned
 THUMBNAIL = 256  # longest edge [pixels]
 NEAR = 78
 """Signs of the 255 in which candidates may differ."""
-CORRELATED = 0.75
-"""Correlation from which two images are of one scene: between the 0.59 of unrelated images and the 0.83 of copies."""
+CORRELATED = 0.7
+"""Correlation from which two images are of one scene: between the 0.51 of unrelated images and the 0.83 of copies."""
 STILL = 0.97  # correlation of two images as they are from which nothing needs to be bent
 GROUP = 50
 """Images of one scene up to which every pair of them is told; of more, each is told with the first it resembles."""
 FRAME = 10  # grey levels by which the content of a plain frame differs from it
-_COMPARED = 96  # longest edge at which images are correlated [pixels]
+_COMPARED = 64  # longest edge at which images are correlated [pixels]
 Progress = Callable[[int, int], None]
 Box = tuple[int, int, int, int]
 
@@ -208,7 +208,7 @@ def _registered(one: _Candidate, first: Seen, second: Seen) -> Pair:
     a, b = _flattened(below), _flattened(above)
     correlation, displacement = correlated(a, b), 0.0
     if correlation < STILL:
-        rows, columns = optical_flow_ilk(a, b, radius=6, num_warp=6, dtype=np.float32)
+        rows, columns = optical_flow_ilk(a, b, radius=5, num_warp=4, dtype=np.float32)
         y, x = np.mgrid[: a.shape[0], : a.shape[1]]
         shown = (y + rows >= 0) & (y + rows < a.shape[0]) & (x + columns >= 0) & (x + columns < a.shape[1])
         moved = map_coordinates(b, [y + rows, x + columns], order=1, mode="nearest")
