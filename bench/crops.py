@@ -153,17 +153,12 @@ def _votes(
             asked, stored, _ = index.tables.like(turned(index.signs[own], position))
             earlier = index.owners[stored] < owners[asked]
             asked, stored = asked[earlier], stored[earlier]
-            there = _placed(places[asked], sizes[owners[asked] - batch.start], position)
+            there = placed_points(places[asked], sizes[owners[asked] - batch.start], position)
             offsets = index.places[stored] - there
             pairs = np.stack([index.owners[stored], owners[asked]], axis=1)
             for first, second, offset, votes in _agreed(pairs, offsets, stored, _AGREE * size):
                 if votes >= SHARE * (index.starts[second + 1] - index.starts[second]):
                     yield _Vote(first, second, position, offset)
-
-
-def _placed(points: np.ndarray, sizes: np.ndarray, position: str) -> np.ndarray:
-    """`placed_points` for points of images of many sizes (N, 2)."""
-    return placed_points(points, (sizes[:, 0], sizes[:, 1]), position)
 
 
 def _agreed(
@@ -177,20 +172,25 @@ def _agreed(
         points: Int64 (N,), which point it comes from: one point has one vote.
         within: How far agreeing votes may lie apart [native pixels].
     """
+    if len(pairs) == 0:
+        return
+    _, which = np.unique(pairs @ [pairs.max() + 1, 1], return_inverse=True)
     best: dict[tuple[int, int], tuple[int, tuple[float, float]]] = {}
     for shift in np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * within:  # or a place on the edge of a bin would be lost
         bins = np.floor((offsets + shift) / (2 * within)).astype(np.int64)
-        _, one = np.unique(np.concatenate([pairs, bins, points[:, None]], axis=1), axis=0, return_index=True)
-        places, where, counts = np.unique(
-            np.concatenate([pairs, bins], axis=1)[one], axis=0, return_inverse=True, return_counts=True
-        )
-        for at in np.flatnonzero(counts >= VOTES).tolist():
-            pair, votes = (int(places[at, 0]), int(places[at, 1])), int(counts[at])
-            if votes > best.get(pair, (0, (0.0, 0.0)))[0]:
-                row, column = np.median(offsets[one][where.ravel() == at], axis=0).tolist()
-                best[pair] = votes, (row, column)
-    for (first, second), (votes, offset) in best.items():
-        yield first, second, offset, votes
+        bins -= bins.min(axis=0)
+        rows, columns = (bins.max(axis=0) + 1).tolist()
+        bin_of = (which * rows + bins[:, 0]) * columns + bins[:, 1]
+        _, one = np.unique(bin_of * (points.max() + 1) + points, return_index=True)
+        _, first, place, counts = np.unique(bin_of[one], return_index=True, return_inverse=True, return_counts=True)
+        means = np.stack([np.bincount(place, offsets[one, axis]) / counts for axis in (0, 1)], axis=1)
+        enough = np.flatnonzero(counts >= VOTES)
+        found = zip(pairs[one[first[enough]]].tolist(), counts[enough].tolist(), means[enough].tolist(), strict=True)
+        for (stored, asked), votes, (row, column) in found:
+            if votes > best.get((stored, asked), (0, (0.0, 0.0)))[0]:
+                best[stored, asked] = votes, (row, column)
+    for (stored, asked), (votes, offset) in best.items():
+        yield stored, asked, offset, votes
 
 
 def _confirmed(seen: Sequence[Seen | None], order: Sequence[int], vote: _Vote) -> Crop | None:
@@ -265,7 +265,9 @@ def _sampled(
     """A part of an image (left, top, right, bottom) [native pixels] as float32 of a shape."""
     from PIL import Image
 
-    part = tuple(min(max(0.0, value / scale), picture.size[at % 2]) for at, value in enumerate(box))
+    width, height = picture.size
+    left, top, right, bottom = (value / scale for value in box)
+    part = max(0.0, left), max(0.0, top), min(width, right), min(height, bottom)
     return np.asarray(picture.resize(shape[::-1], Image.Resampling.BILINEAR, box=part))
 
 

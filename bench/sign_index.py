@@ -1,7 +1,7 @@
 """Patterns of signs that nearly agree, found through tables instead of by comparing all with all.
 
-The signs of the low frequencies (discrete cosine transform) of a picture do not change with brightness and contrast, and
-follow exact rules when it is turned or mirrored; see `bench.duplicates`, whose fingerprints they are.
+The signs of the low frequencies (discrete cosine transform) of a picture do not change with brightness and contrast,
+and follow exact rules when it is turned or mirrored; see `bench.duplicates`, whose fingerprints they are.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ MOST = 64
 """Patterns per entry of a table that are looked at, the first stored first: what keeps the work near linear."""
 CHUNK = 1 << 20  # pairs that are compared at a time
 
-POSITIONS: tuple[str, ...] = tuple(sorted(SYMMETRIES, key=lambda name: SYMMETRIES[name][::-1][:1] + SYMMETRIES[name][:2]))
-"""The eight positions in the order of `bench.duplicates.positions`."""
-INVERSE: dict[str, str] = dict.fromkeys(SYMMETRIES, "") | {
-    name: {"left_turn": "right_turn", "right_turn": "left_turn"}.get(name, name) for name in SYMMETRIES
-}
+POSITIONS: tuple[str, ...] = tuple(SYMMETRIES)
+INVERSE: dict[str, str] = {name: name for name in SYMMETRIES} | {"left_turn": "right_turn", "right_turn": "left_turn"}
 """What undoes a position."""
 
 
@@ -31,14 +28,11 @@ def placed(image: np.ndarray, position: str) -> np.ndarray:
     return image[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
-def placed_points(points: np.ndarray, size: tuple[int, int], position: str) -> np.ndarray:
-    """Where points (N, 2) (row, column) of an image of that height and width lie when it is in a position [pixels]."""
+def placed_points(points: np.ndarray, sizes: np.ndarray, position: str) -> np.ndarray:
+    """Where points (N, 2) (row, column) of images of sizes (N, 2) (height, width) lie in a position [pixels]."""
     rows, columns, transposed = SYMMETRIES[position]
-    found = points[:, ::-1] if transposed else points
-    height, width = size[::-1] if transposed else size
-    row = height - found[:, 0] if rows else found[:, 0]
-    column = width - found[:, 1] if columns else found[:, 1]
-    return np.stack([row, column], axis=1)
+    found, edges = (points[:, ::-1], sizes[:, ::-1]) if transposed else (points, sizes)
+    return np.where([rows, columns], edges - found, found)
 
 
 def turned(signs: np.ndarray, position: str) -> np.ndarray:

@@ -35,7 +35,9 @@ def lenses(image: np.ndarray, amount: float, centres: int = 5) -> np.ndarray:
 def deformed(image: np.ndarray, sigma: float) -> np.ndarray:
     """Noise blurred over rows, columns and planes, times 1300: what was called deform."""
     random = np.random.RandomState(137)
-    fields = [gaussian_filter(random.rand(*image.shape) * 2 - 1, sigma, mode="constant")[..., 0] * 1300 for _ in range(2)]
+    fields = [
+        gaussian_filter(random.rand(*image.shape) * 2 - 1, sigma, mode="constant")[..., 0] * 1300 for _ in range(2)
+    ]
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
     return moved(image, rows + fields[0], columns + fields[1])
 
