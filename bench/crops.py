@@ -74,7 +74,7 @@ class Crops(NamedTuple):
 
 
 class _Vote(NamedTuple):
-    """A place where an asked image may lie: `offset` (row, column) of its placed corner [native pixels of the stored]."""
+    """Where an asked image may lie: `offset` (row, column) of its placed corner [native pixels of the stored one]."""
 
     stored: int
     asked: int
