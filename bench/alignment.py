@@ -27,6 +27,7 @@ MOST, FEWEST = 4000, 48  # points of the outline that are looked at; fewer say n
 BLOCKS, BLOCK = 16, 48  # blocks along the longer edge, and the smallest edge of one [pixels of the shrunk image]
 IN_BLOCK = 24  # points that tell where a block fits
 TETHER = 0.15  # agreement that a block must win to move by the reach: along a straight outline every shift fits
+WIDER = 2  # offset of the outline, all around, that is allowed for: many masks are drawn too wide [pixels, likewise]
 FLAT = 1.0  # grey levels of standard deviation below which an image shows nothing
 
 SHIFT, BEND = 2.0, 2.0  # what is told at least: the shift of a mask, and the spread of its blocks [pixels]
@@ -34,6 +35,7 @@ GAIN, LOCAL = 0.03, 0.075  # agreement to be won at least, likewise
 LOST, GOOD = 0.12, 0.3  # agreement below which a mask fits nowhere, where half the masks of the data set have GOOD
 OUTLYING = 6.0  # robust standard deviations from the median of the data set
 AGREED = 0.6  # share of the masks that must have a shift in common
+FEW_BLOCKS = 3  # blocks at which twice the agreement has to be won locally: few blocks win some by chance
 LISTED = 8  # ids that a finding on many images names
 MANY = 20  # findings of one kind above which they become one
 
@@ -52,6 +54,8 @@ class Alignment(NamedTuple):
         blocks: How many blocks have an outline to go by.
         step: Pixels of the image to one of those that were compared; shifts are precise to about half of it.
         reach: The farthest shift along an axis that was tried [pixels of the image].
+        wider: How far outside the edges the outlines were drawn, all around, before they were compared; negative for
+            inside [pixels of the image].
     """
 
     shift: tuple[float, float]
@@ -62,6 +66,7 @@ class Alignment(NamedTuple):
     blocks: int
     step: int
     reach: int
+    wider: float = 0.0
 
 
 class Misfit(NamedTuple):
@@ -118,7 +123,15 @@ def aligned(image: np.ndarray, mask: np.ndarray) -> Alignment | None:
     if outline is None or small.std(axis=(0, 1)).max() < FLAT:
         return None
     grey = _contrast(small, soft, unknown, reach)
-    return None if grey is None else _compared(outline, _edges(grey), reach, step)
+    if grey is None:
+        return None
+    edges = _edges(grey)
+    found = _compared(outline, edges, reach, step)
+    wider = _wider(outline, edges, reach)
+    if abs(wider) < WIDER:
+        return found
+    redrawn = _compared(_narrowed(outline, wider, soft.shape, reach), edges, reach, step)
+    return redrawn._replace(wider=step * float(wider)) if redrawn.fit > found.fit else found
 
 
 def judge(alignments: Mapping[str, Alignment | None]) -> list[Misfit]:
@@ -280,6 +293,28 @@ def _compared(outline: _Outline, edges: tuple[Plane, Plane], reach: int, step: i
     )
 
 
+def _wider(outline: _Outline, edges: tuple[Plane, Plane], reach: int) -> int:
+    """How far within the outline the edges lie on the whole [pixels], at most half the reach; negative for outside.
+
+    A shift moves the edges in on one side and out on the other one, so that it changes little.
+    """
+    offsets = np.arange(-reach, reach + 1)
+    rows = np.rint(outline.rows + offsets[:, None] * outline.down).astype(np.int64)
+    columns = np.rint(outline.columns + offsets[:, None] * outline.right).astype(np.int64)
+    agreement = (outline.down * edges[0][rows, columns] + outline.right * edges[1][rows, columns]).mean(axis=1)
+    smooth = np.convolve(agreement, np.ones(2 * WIDER + 1), "same")[reach // 2 : -(reach // 2)]
+    return int(smooth.argmax()) + reach // 2 - reach
+
+
+def _narrowed(outline: _Outline, wider: int, shape: tuple[int, ...], reach: int) -> _Outline:
+    """The outline moved inwards by so many pixels, as far as it stays in the picture at every shift."""
+    rows, columns = (
+        np.rint(places + wider * normals).astype(np.int64).clip(reach, size - reach - 1)
+        for places, normals, size in zip(outline[:2], outline[2:4], shape, strict=True)
+    )
+    return outline._replace(rows=rows, columns=columns)
+
+
 def _agreements(outline: _Outline, edges: tuple[Plane, Plane], reach: int) -> tuple[Plane, NDArray[np.int64]]:
     """Sums of agreement of every block at every shift, float32 (B, S), row by row; and points of each, int64 (B,)."""
     width = 2 * reach + 1
@@ -356,7 +391,7 @@ def _bent(fitting: Mapping[str, Alignment], of: int, reach: int) -> list[Misfit]
     found = [
         Misfit("bent", (name,), one.shift, one.spread, one.local, of, reach)
         for name, one in fitting.items()
-        if one.spread > BEND * one.step and one.local > won and one.blocks > 2
+        if one.spread > BEND * one.step and one.local > won * (1 + FEW_BLOCKS / max(1, one.blocks))
     ]
     return sorted(found, key=lambda one: -one.size)
 

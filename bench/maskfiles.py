@@ -1,9 +1,9 @@
 """What is wrong with mask files as they are stored, before a reader translates them: sizes, values, blurred outlines.
 
 A value forms an area where it fills a square of 3x3 pixels. The pixels outside all such squares are corners, thin
-parts, and what a smooth resize or a JPEG left along the outlines: values between those of the areas on both sides. The
-latter are counted, since no class has them and a threshold or the nearest colour has to decide. Where a reader does so
-on purpose (blood_cell, lisc) this is information, not an error.
+parts, and what a smooth resize or a JPEG left along the outlines: values between those of the areas on both sides, and
+many values that hardly form areas at all. These are counted, since no class has them and a threshold or the nearest
+colour has to decide. Where a reader does so on purpose (blood_cell, lisc) this is information, not an error.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ COLOUR = 1 << 24  # what sets a colour apart from a grey value, both as a number
 ASIDE = 4  # how far from a pixel the areas beside it are looked for [pixels]
 SAMPLED = 20_000  # pixels outside areas that are looked at; more are counted from these
 BLURRED = 0.2  # share of the outlines between values from which a mask is blurred; thin parts of classes make less
+THIN, SHADES = 0.1, 8  # share of its pixels in areas below which a value is a shade, and shades that are told
 FEWEST = 16  # pixels that are told at least
 RARE, FEW = 0.05, 2  # a value in a smaller share of the masks, and in no more than so many, stands for no class
 KEPT = 256  # values of areas that are remembered of a file
@@ -50,7 +51,8 @@ class MaskFile(NamedTuple):
             where all colours are grey; indices where there is a palette.
         colours: What the indices in `areas` look like, in their order; empty without a palette.
         distinct: How many values there are.
-        between: Pixels along outlines whose value lies between those of the areas beside them.
+        between: Pixels along outlines whose value lies between those of the areas beside them; or, where these are
+            more, pixels of values that hardly form areas, if there are many such values. 0 where there is a palette.
         outline: Pixels that differ from the one to the right or below.
     """
 
@@ -118,21 +120,21 @@ def counted(names: Sequence[str], of: int) -> str:
     return f"The mask of {names[0]}" if len(names) == 1 else f"{len(names)} of {of} masks"
 
 
-def _stored(image: Picture) -> NDArray[np.int64] | NDArray[np.uint8] | None:
+def _stored(image: Picture) -> NDArray[np.int32] | NDArray[np.uint8] | None:
     """The pixels as numbers (H, W): greys and indices as they are, colours as 24 bits beside COLOUR."""
     if image.mode in ("L", "P"):
         return np.asarray(image)
     if image.mode in ("1", "LA"):
         return np.asarray(image.convert("L"))
     if image.mode.startswith("I"):
-        return np.asarray(image).astype(np.int64).clip(0, COLOUR - 1)
+        return np.asarray(image).astype(np.int32).clip(0, COLOUR - 1)
     if image.mode not in COLOURED:
         return None
     colours = np.asarray(image.convert("RGB"))
     red, green, blue = (colours[..., channel] for channel in range(3))
     if np.array_equal(red, green) and np.array_equal(red, blue):
         return np.ascontiguousarray(red)
-    wide = colours.astype(np.int64)
+    wide = colours.astype(np.int32)
     return COLOUR | wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
 
@@ -141,36 +143,61 @@ def _described(pixels: np.ndarray, form: str, mode: str, table: NDArray[np.int64
     differs = np.zeros(pixels.shape, bool)
     differs[:-1] |= pixels[1:] != pixels[:-1]
     differs[:, :-1] |= pixels[:, 1:] != pixels[:, :-1]
-    values, pixels_of = _counts(pixels)
-    distinct, between = len(values), 0
-    if distinct > 2:
+    areas = counts = _counts(pixels)
+    between = 0
+    if len(counts[0]) > 2:
         inside = _areas(pixels)
-        values, pixels_of = _counts(pixels[inside])
-        between = 0 if table is not None or not len(values) else _between(pixels, inside)
-    order = np.argsort(-pixels_of, kind="stable")[:KEPT]
-    areas = tuple((_value(int(values[at])), int(pixels_of[at])) for at in order)
-    colours = () if table is None else tuple(_colour(table, int(values[at])) for at in order)
-    outline = int(np.count_nonzero(differs))
-    return MaskFile(form, mode, pixels.shape, areas, colours, distinct, between, outline)
+        areas = _counts(pixels[inside])
+        if table is None and inside.any():
+            between = max(_between(pixels, inside), _strays(counts, areas))
+    values, held = areas
+    order = np.argsort(-held, kind="stable")[:KEPT].tolist()
+    return MaskFile(
+        format=form,
+        mode=mode,
+        size=(pixels.shape[0], pixels.shape[1]),
+        areas=tuple((_value(int(values[at])), int(held[at])) for at in order),
+        colours=() if table is None else tuple(_colour(table, int(values[at])) for at in order),
+        distinct=len(counts[0]),
+        between=between,
+        outline=int(np.count_nonzero(differs)),
+    )
 
 
 def _counts(pixels: np.ndarray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The values that occur, rising, and how often each does."""
-    if pixels.dtype == np.uint8:
-        found = np.bincount(pixels.ravel(), minlength=256)
-        return np.flatnonzero(found), found[found > 0]
-    values, found = np.unique(pixels, return_counts=True)
-    return values.astype(np.int64), found
+    """The values that occur, rising, and how often each does: by runs, of which a mask has few."""
+    flat = pixels.ravel()
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]])) if flat.size else np.zeros(0, np.int64)
+    values, which = np.unique(flat[starts], return_inverse=True)
+    found = np.bincount(which, np.diff(starts, append=flat.size), len(values))
+    return values.astype(np.int64), found.astype(np.int64)
 
 
 def _areas(pixels: np.ndarray) -> NDArray[np.bool_]:
     """The pixels that lie in a square of 3x3 pixels of one value, bool (H, W)."""
-    from scipy import ndimage
+    flat = (pixels[:, 1:-1] == pixels[:, :-2]) & (pixels[:, 1:-1] == pixels[:, 2:])
+    middle = pixels[1:-1, 1:-1]
+    centre = flat[:-2] & flat[1:-1] & flat[2:] & (middle == pixels[:-2, 1:-1]) & (middle == pixels[2:, 1:-1])
+    inside = np.zeros(pixels.shape, bool)
+    height, width = centre.shape
+    for down in range(3):
+        for right in range(3):
+            inside[down : down + height, right : right + width] |= centre
+    return inside
 
-    size = 3
-    return ndimage.maximum_filter(
-        ndimage.minimum_filter(pixels, size) == ndimage.maximum_filter(pixels, size), size, mode="constant", cval=False
-    )
+
+def _strays(all_of: tuple[np.ndarray, np.ndarray], areas: tuple[np.ndarray, np.ndarray]) -> int:
+    """How many pixels have values that hardly form areas, where these are so many that they are no thin classes.
+
+    Args:
+        all_of: Values and their pixels.
+        areas: Values that form areas and the pixels of these.
+    """
+    values, pixels = all_of
+    inside = np.zeros(len(values), np.int64)
+    inside[np.searchsorted(values, areas[0])] = areas[1]
+    stray = inside < THIN * pixels
+    return int(pixels[stray].sum()) if np.count_nonzero(stray) >= SHADES else 0
 
 
 def _between(pixels: np.ndarray, inside: NDArray[np.bool_]) -> int:
@@ -257,7 +284,7 @@ def _off_palette(files: Mapping[str, MaskFile], palette: Collection[Value], clas
 def _seen(file: MaskFile, palette: Collection[Value]) -> dict[Value, int]:
     """The areas of a file by value; by colour where it has a palette and the classes are told by colours."""
     by_colour = file.colours and any(isinstance(value, tuple) for value in palette)
-    values = [_grey(colour) for colour in file.colours] if by_colour else file.values
+    values = map(_grey, file.colours if by_colour else file.values)
     return dict(zip(values, (pixels for _, pixels in file.areas), strict=True))
 
 
