@@ -108,7 +108,8 @@ def aligned(image: np.ndarray, mask: np.ndarray) -> Alignment | None:
         image: uint8 (H, W, 3).
         mask: Classes uint8 (H, W), 0 the background; IGNORE has no outline.
     Returns:
-        None where nothing can be said: no outline that is far enough from the frame and long enough, or no contrast.
+        None where nothing can be said: an image of less than 56 pixels, no contrast, or no outline that is long enough
+        and far enough from the frame.
     """
     from PIL import Image
 
@@ -119,7 +120,7 @@ def aligned(image: np.ndarray, mask: np.ndarray) -> Alignment | None:
         for part in ((mask > 0) & (mask != IGNORE), mask == IGNORE)
     )
     reach = min(REACH, max(soft.shape) // 14)
-    outline = _outline(soft, unknown, reach)
+    outline = _outline(soft, unknown, reach) if reach >= 2 * WIDER else None
     if outline is None or small.std(axis=(0, 1)).max() < FLAT:
         return None
     grey = _contrast(small, soft, unknown, reach)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from scipy import ndimage
 from bench import alignment
 from bench.alignment import Alignment, aligned, judge, misaligned
 from bench.datasets import blood_cell, smear
-from bench.findings import Kind
+from bench.findings import Finding, Kind
 
 Pair = tuple[np.ndarray, np.ndarray]
 REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
@@ -64,13 +66,13 @@ def field(shape: tuple[int, int], most: float, generator: np.random.Generator) -
     return noise * most / np.abs(noise).max()
 
 
-def bent(pair: Pair, most: float, generator: np.random.Generator) -> Pair:
-    """Image and mask, each bent by a field of its own."""
+def bent(pair: Pair, most: float, generator: np.random.Generator, *, alike: bool = False) -> Pair:
+    """Image and mask, each bent by a field of its own, or both by one."""
     image, mask = pair
     places = np.mgrid[: mask.shape[0], : mask.shape[1]]
     there = places + field(mask.shape, most, generator)
     channels = [ndimage.map_coordinates(image[..., one], there, order=1, mode="nearest") for one in range(3)]
-    own = places + field(mask.shape, most, generator)
+    own = there if alike else places + field(mask.shape, most, generator)
     return np.stack(channels, axis=-1), ndimage.map_coordinates(mask, own, order=0, mode="nearest")
 
 
@@ -128,9 +130,11 @@ def test_a_mask_that_is_drawn_too_wide_or_too_narrow_all_around_is_not_shifted(w
         (disc()[0], np.full((200, 200), 255, np.uint8)),
         (np.full((200, 200, 3), 77, np.uint8), disc()[1]),
         (disc(size=20)[0], disc(radius=5, size=20)[1]),
+        disc(radius=9, size=27),
+        (disc(size=200)[0][:30], disc(size=200)[1][85:115]),
         (np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.uint8)),
     ],
-    ids=["no foreground", "no background", "ignored", "a flat image", "tiny", "one pixel"],
+    ids=["no foreground", "no background", "ignored", "a flat image", "tiny", "small", "a strip", "one pixel"],
 )
 def test_where_nothing_can_be_said_nothing_is(image: np.ndarray, mask: np.ndarray):
     assert aligned(image, mask) is None
@@ -176,6 +180,25 @@ def test_copies_whose_mask_was_bent_apart_are_found_among_clean_ones(clean: list
     pairs = [bent(pair, 10, generator) if at % 9 == 0 else pair for at, pair in enumerate(clean)]
 
     assert {f"{at:03d}" for at in range(0, 100, 9)} == singles(looked_at(pairs)).keys()
+
+
+def test_copies_that_were_bent_together_with_their_mask_raise_no_alarm(clean: list[Pair]):
+    generator = np.random.default_rng(8)
+    copies = [bent(pair, 15, generator, alike=True) for pair in clean[:20]]
+
+    assert [] == judge(looked_at([*clean, *copies]))
+
+
+def test_findings_are_plain_values(clean: list[Pair]):
+    pairs = [*clean[:30], (clean[0][0], moved(clean[0][1], 6, 0)), bent(clean[1], 15, np.random.default_rng(3))]
+    found = misaligned(looked_at(pairs))
+
+    assert {("030",), ("031",)} == {one.images for one in found}
+    assert found == [Finding(**{**one, "kind": Kind.SHIFTED, "images": tuple(one["images"])}) for one in plain(found)]
+
+
+def plain(found: list[Finding]) -> list[dict]:
+    return json.loads(json.dumps([asdict(one) for one in found]))
 
 
 def test_masks_that_all_belong_to_other_images_are_told_as_one(clean: list[Pair]):
