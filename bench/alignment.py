@@ -220,14 +220,8 @@ def _outline(soft: Plane, unknown: Plane, reach: int) -> _Outline | None:
     """
     from scipy import ndimage
 
-    solid, edge = soft > 0.5, np.zeros(soft.shape, bool)
-    for at, other in (
-        ((slice(1, None),), (slice(None, -1),)),
-        ((slice(None), slice(1, None)), (slice(None), slice(-1))),
-    ):
-        differs = solid[at] != solid[other]
-        edge[at] |= differs  # both sides, so that the outline lies between them
-        edge[other] |= differs
+    solid = soft > 0.5
+    edge = ndimage.binary_dilation(solid) & ~ndimage.binary_erosion(solid, border_value=1)  # of both sides
     if unknown.any():
         edge &= ndimage.maximum_filter(unknown, 7) == 0
     smooth = ndimage.gaussian_filter(soft, SMOOTH)
