@@ -104,9 +104,8 @@ def before(study: Study, place: Place, *, allow_leak: bool) -> None:
                     f"{leak}. See {page}, or bench data audit {name}. Mend the data, or run with --allow-leak: the "
                     "leaderboard then bears the stamp LEAK."
                 )
-            complain(
-                f"{leak}{': its protocol is meant to' if audits.intended(name) else ''}. The leaderboard bears the stamp LEAK."
-            )
+            meant = ", as its protocol is meant to" if audits.intended(name) else ""
+            complain(f"{leak}{meant}. The leaderboard bears the stamp LEAK.")
         else:
             complain(f"{name} has defects, which do not stop the study: see {page}")
 

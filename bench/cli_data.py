@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import cli_download, cli_show
+from bench import cli_audit, cli_download, cli_show
 from bench.cli_options import DataHome, console, home, say, show
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ data_app = typer.Typer(
     no_args_is_help=True, help="Prepare data sets, show them, tell how they are split, and write them out."
 )
 data_app.command("show")(cli_show.show)
+data_app.command("audit")(cli_audit.audit)
 
 
 class Sheet(StrEnum):

@@ -46,6 +46,7 @@ class How:
     dry_run: bool
     retry_failed: bool
     skip_missing: bool
+    allow_leak: bool
     tensorboard: Path | None
 
 
@@ -126,6 +127,12 @@ def matrix(
         bool,
         typer.Option("--skip-missing", rich_help_panel=RUNNING, help="Leave out data sets that are not prepared."),
     ] = False,
+    allow_leak: Annotated[
+        bool,
+        typer.Option(
+            "--allow-leak", rich_help_panel=RUNNING, help="Run although test images have copies in training; stamped."
+        ),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -157,6 +164,7 @@ def matrix(
         how = How(
             device=device, workers=workers, threads=threads, limits=_limits(time_limit, silence_limit, workers),
             dry_run=dry_run, checkpoint_s=checkpoint_every, retry_failed=retry_failed, skip_missing=skip_missing,
+            allow_leak=allow_leak,
             tensorboard=tensorboard,
         )  # fmt: skip
         chosen = _study(study, changes, name)
@@ -176,7 +184,7 @@ def _interruptible(script: Script | None) -> Generator[None]:
 
 
 def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
-    from bench import cli_live, cli_screen, machine, plan, run
+    from bench import cli_audit, cli_live, cli_screen, machine, plan, run
     from bench.progress import Account
     from bench.scalars import Scalars
 
@@ -188,6 +196,7 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
         _price(study, place, how, script)
         return
     study, _ = _prepared(study, place, how)
+    cli_audit.before(study, place, allow_leak=how.allow_leak)
     planned = run.survey(study, place, say)
     todo = run.pending(planned, retry_failed=how.retry_failed)
     wanted = machine.default_workers(how.device, study.recipe) if how.workers is None else how.workers

@@ -19,7 +19,7 @@ NEEDS_TORCH = {
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
     {"specs", "errors", "quantities", "cli_rows"},
-    {"records", "names"},
+    {"records", "names", "findings"},
     {"protocols"},
     {"catalog", "datasets", "architectures"},
     {"rules", "boundary", "distances"},
@@ -49,7 +49,7 @@ LAYERS = [
     {"crops"},
     {"augment"},
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine"},
-    {"paired", "rows", "findings"},
+    {"paired", "rows"},
     {"archive", "fetch", "hosts", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"ranking"},
     {"leaking", "verdict"},
@@ -62,7 +62,7 @@ LAYERS = [
     {"paper"},
     {"gallery"},
     {"album"},
-    {"card", "data", "listing", "problems", "sections", "export"},
+    {"card", "data", "listing", "problems", "sections", "export", "audit"},
     {"overview"},
     {"report"},
     {"contact", "recompute", "selection"},
@@ -78,6 +78,7 @@ LAYERS = [
     {"cli_options", "cli_screen", "cli_show"},
     {
         "cli_architecture",
+        "cli_audit",
         "cli_compare",
         "cli_costs",
         "cli_data",
