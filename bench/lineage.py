@@ -17,7 +17,6 @@ from bench.findings import Finding, Kind
 from bench.specs import Sample, Split
 
 MANY = 20  # sources in several splits above which they are one finding
-LISTED = 8  # ids that a finding names
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _WITH_NUMBERS = (
@@ -84,7 +83,7 @@ def origin(stem: str, stems: Collection[str] = ()) -> str:
 def shared(samples: Sequence[Sample], split: Mapping[str, Split]) -> list[Finding]:
     """The photographs whose files stand in several splits: as the data set knows them, and by the names of files.
 
-    More than MANY are one finding.
+    A finding names all files of a photograph, in whatever split; more than MANY photographs are one finding.
 
     Args:
         samples: Of one data set.
@@ -129,4 +128,4 @@ def _parted(pairs: Iterable[tuple[str, str]], split: Mapping[str, Split]) -> dic
 def _finding(names: Sequence[str], sources: int, note: str, split: Mapping[str, Split]) -> Finding:
     places = [split[name] for name in names]
     measures = {"sources": sources, "images": len(names), "val": places.count("val"), "test": places.count("test")}
-    return Finding(kind=Kind.SOURCE, images=tuple(names[:LISTED]), note=note, measures=measures)
+    return Finding(kind=Kind.SOURCE, images=tuple(names), note=note, measures=measures)
