@@ -83,7 +83,7 @@ def origin(stem: str, stems: Collection[str] = ()) -> str:
 def shared(samples: Sequence[Sample], split: Mapping[str, Split]) -> list[Finding]:
     """The photographs whose files stand in several splits: as the data set knows them, and by the names of files.
 
-    More than MANY are one finding.
+    A finding names all files of a photograph, in whatever split; more than MANY photographs are one finding.
 
     Args:
         samples: Of one data set.
