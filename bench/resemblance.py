@@ -26,7 +26,7 @@ from bench.duplicates import EDGE, FLAT
 from bench.sign_index import INVERSE, POSITIONS, Tables, placed, turned
 
 THUMBNAIL = 256  # longest edge [pixels]
-NEAR = 78
+NEAR = 64
 """Signs of the 255 in which candidates may differ."""
 CORRELATED = 0.88
 """Correlation from which two images are of one scene: above unrelated pairs, below a copy and its source."""
