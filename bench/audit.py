@@ -115,15 +115,13 @@ def _made(name: str, prepared: Prepared, bar: Bar, crops_s: float) -> Audit:
         for one in pool.each(functools.partial(look, prepared.reader()), entries):
             looks.append(one)
             progress(len(looks), len(entries))
-    seen = [one.seen for one in looks]
     with _timed(seconds, "copies"), bar("Comparing images") as progress:
-        pairs = resemblance.copies(seen, [one.content for one in looks], progress)
+        pairs = resemblance.copies([one.seen for one in looks], [one.content for one in looks], progress)
+    copied = {pair.second for pair in pairs}  # what lies in a copy lies in what it is a copy of
     with _timed(seconds, "crops"), bar("Looking for crops") as progress:
-        cut = cuttings.crops(seen, crops_s, progress)
+        cut = cuttings.crops([None if at in copied else one.seen for at, one in enumerate(looks)], crops_s, progress)
     with _timed(seconds, "masks"):
         masks = _masks(prepared, dict(zip(ids, looks, strict=True)))
-    copied = {(pair.first, pair.second) for pair in pairs}
-    cropped = [one for one in cut.found if (min(one[:2]), max(one[:2])) not in copied]
     return Audit(
         dataset=name,
         title=prepared.index.title,
@@ -132,7 +130,7 @@ def _made(name: str, prepared: Prepared, bar: Bar, crops_s: float) -> Audit:
         images=len(entries),
         findings=(
             *(_copy(pair, ids) for pair in pairs),
-            *(_crop(one, ids) for one in cropped),
+            *(_crop(one, ids) for one in cut.found),
             *_unfinished(cut, crops_s),
             *masks,
         ),
@@ -211,7 +209,8 @@ def _unfinished(cut: cuttings.Crops, crops_s: float) -> list[Finding]:
 
 
 def _generated(name: str) -> bool:
-    return not catalog.is_folder(name) and catalog.dataset(name).generated
+    """Whether there are no mask files: they are made by code, or copies of prepared ones."""
+    return protocols.apart(name)[1].copied or (not catalog.is_folder(name) and catalog.dataset(name).generated)
 
 
 @contextmanager
