@@ -93,7 +93,7 @@ def dump(audit: Audit, split: Mapping[str, Split]) -> str:
             {"finding": places[id(one)], "images": one.images, "splits": [split.get(image) for image in one.images]}
             for one in found
         ],
-        "leaked": leaked(found, split),
+        "leaked": leaked(audit.findings, split),
         "findings": [_plain(one) for one in audit.findings],
     }
     return json.dumps(values, indent=1, allow_nan=False) + "\n"

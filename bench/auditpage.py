@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bench import __version__, auditfile, evidence, pictures, report, verdict
 from bench.errors import DataError
 from bench.evidence import Shot
-from bench.findings import BETWEEN, Audit, Finding, Kind, leaks
+from bench.findings import BETWEEN, Audit, Finding, Kind, groups, leaks
 from bench.prepare import Entry, Prepared
 from bench.specs import Split
 from bench.store import write_bytes
@@ -264,25 +264,6 @@ def page(audit: Audit, prepared: Prepared, split: Mapping[str, Split]) -> Page:
         nothing=tuple(kind for kind in Kind if kind not in {one.kind for one in found} | {Kind.UNFINISHED}),
         missing=desk.missing,
     )
-
-
-def groups(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """Pairs gathered by the images they share: each list holds the pairs of one connected group, in order."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for one in findings:
-        for other in one.images[1:]:
-            parent[root(other)] = root(one.images[0])
-    found: dict[str, list[Finding]] = {}
-    for one in findings:
-        found.setdefault(root(one.images[0]), []).append(one)
-    return list(found.values())
 
 
 def _section(tally: Tally, desk: _Desk, shares: tuple[Share, ...]) -> Section:

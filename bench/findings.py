@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -100,14 +100,35 @@ def leaks(findings: Iterable[Finding], split: Mapping[str, Split]) -> list[Findi
 
 
 def leaked(findings: Iterable[Finding], split: Mapping[str, Split]) -> dict[Split, list[str]]:
-    """The validation and test images that have a copy, or lie within an image or around one, in another split.
+    """The validation and test images of which a copy, or a part, is in another split, if only by way of other copies.
 
     Returns:
         Ids by the split they stand in, sorted; those of the training split are left out, since they are not scored.
     """
     found: dict[Split, set[str]] = {"val": set(), "test": set()}
-    for one in leaks(findings, split):
-        for image in one.images:
-            if split.get(image, "train") != "train":
-                found[split[image]].add(image)
+    for group in groups([one for one in findings if one.kind in BETWEEN]):
+        images = {image for one in group for image in one.images if image in split}
+        if len({split[image] for image in images}) > 1:
+            for image in images:
+                if split[image] != "train":
+                    found[split[image]].add(image)
     return {name: sorted(images) for name, images in found.items()}
+
+
+def groups(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Pairs gathered by the images they share: each list holds the pairs of one connected group, in order."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for one in findings:
+        for other in one.images[1:]:
+            parent[root(other)] = root(one.images[0])
+    found: dict[str, list[Finding]] = {}
+    for one in findings:
+        found.setdefault(root(one.images[0]), []).append(one)
+    return list(found.values())

@@ -29,6 +29,7 @@ from bench import (
     download,
     duplicates,
     findings,
+    lineage,
     names,
     plan,
     pool,
@@ -170,7 +171,9 @@ class Prepared:
     def leaked(self, split: Mapping[str, Split]) -> dict[Split, list[str]] | None:
         """The images that have a copy in another split, see `findings.leaked`; None where nobody has looked."""
         found = self.audit()
-        return None if found is None else findings.leaked(found.findings, split)
+        return (
+            None if found is None else findings.leaked((*found.findings, *lineage.shared(self.samples, split)), split)
+        )
 
     def _leaked(self, positions: dict[Split, list[int]]) -> dict[str, int] | None:
         found = self.leaked(

@@ -39,6 +39,11 @@ class Protocol(NamedTuple):
         return self.word == "as-published"
 
     @property
+    def distrust(self) -> int:
+        """Which of several is to be believed: the lowest."""
+        return ("clean", "split-first", "as-published").index(self.word)
+
+    @property
     def options(self) -> dict[str, Option]:
         """What a name says of it; nothing of what is so anyway."""
         copies: dict[str, Option] = {} if self.copies == MAKER else {"copies": self.copies}
@@ -80,6 +85,14 @@ def apart(name: str) -> tuple[str, Protocol]:
             "protocol=split-first, or leave copies out."
         )
     return names.show(stem, options), found
+
+
+def told(name: str) -> tuple[str, Protocol]:
+    """As `apart`; but a name that this machine cannot read, of somebody else's results, says no protocol."""
+    try:
+        return apart(name)
+    except NameUnknown:
+        return name, CLEAN
 
 
 def under(base: str, protocol: Protocol) -> str:

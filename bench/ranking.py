@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import statistics
+from bench import protocols, statistics
 from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.paired import holm
@@ -154,8 +154,10 @@ class _Common(NamedTuple):
 def _common(boards: Sequence[Board], profile: Profile, missing: Missing) -> _Common | None:
     scored = [board for board in boards if _scores(board, profile)]
     dropped = [f"data set {board.dataset}: no network has a score" for board in boards if board not in scored]
-    names = [board.catalogued for board in scored]
-    used = [board for at, board in enumerate(scored) if board.catalogued not in names[:at]]
+    first: dict[str, Board] = {}  # the same images under several protocols count once
+    for board in sorted(scored, key=lambda board: protocols.told(board.catalogued)[1].distrust):
+        first.setdefault(protocols.told(board.catalogued)[0], board)
+    used = [board for board in scored if board in first.values()]
     dropped += [
         f"data set {board.dataset}: other data of that name is ranked already" for board in scored if board not in used
     ]

@@ -124,7 +124,7 @@ def verdict(audit: Audit, split: Mapping[str, Split]) -> Verdict:
         split: Id to split, in one fold.
     """
     pairs = leaks(audit.findings, split)
-    scored = leaked(pairs, split)
+    scored = leaked(audit.findings, split)
     sizes = {name: sum(one == name for one in split.values()) for name in SPLITS}
     main = [_leak(name, scored[name], pairs, split, sizes[name]) for name in ("test", "val") if scored[name]]
     if not main:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import copies, figures, leaderboard, names, protocols, statistics
-from bench.errors import NameUnknown
 from bench.leaderboard import Board, Standing
 from bench.metrics import Metric, Profile
 from bench.quantities import word
@@ -86,7 +85,7 @@ def tables(boards: Sequence[Board], profile: Profile) -> list[Table]:
     found: dict[tuple[str, str], dict[str, Board]] = {}
     for board in boards:
         name, mark = names.apart(board.dataset)
-        base, protocol = _apart(name)
+        base, protocol = protocols.told(name)
         base = names.marked(base, mark)
         found.setdefault((base, protocol.copies if protocol.copied else ""), {})[protocol.word] = board
     result = []
@@ -123,14 +122,6 @@ def as_dicts(found: Sequence[Table]) -> list[dict[str, Any]]:
     ]
 
 
-def _apart(name: str) -> tuple[str, protocols.Protocol]:
-    """A name on a page may be one that this machine cannot read: then it says no protocol."""
-    try:
-        return protocols.apart(name)
-    except NameUnknown:
-        return name, protocols.CLEAN
-
-
 def _table(base: str, made: str, boards: Mapping[str, Board], profile: Profile) -> Table:
     standings = {word: {(one.architecture, one.loss): one for one in board.standings} for word, board in boards.items()}
     metric = profile.metrics[profile.primary]
@@ -164,7 +155,7 @@ def sentence(table: Table) -> str:
     verb = "raises" if mean >= 0 else "lowers"
     several = f" on average over {word(len(gains))} networks" if len(gains) > 1 else ""
     largest = f"; most, by {most.difference:+.3f}, for {name} · {most.loss}" if len(gains) > 1 else ""
-    sure = f"{word(told)} of {word(len(gains))} differences" if len(gains) > 1 else "The difference"
+    sure = f"{word(told) if told else 'none'} of {word(len(gains))} differences" if len(gains) > 1 else "The difference"
     surely = "can be told from none" if told or len(gains) > 1 else "cannot be told from none"
     return f"{what} {verb} {table.metric} by {abs(mean):.3f}{several}{largest}. {sure[0].upper()}{sure[1:]} {surely}."
 

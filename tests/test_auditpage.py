@@ -111,12 +111,6 @@ def test_many_copies_of_one_photograph_are_one_block_with_all_their_pictures(ope
     assert crossing[0].images == tuple(member.id for member in found.blocks[0].card.members)
 
 
-def test_groups_are_those_of_a_chain_of_pairs():
-    pairs = [near("a", "b"), near("c", "d"), near("b", "c"), near("x", "y")]
-
-    assert [pairs[:3], pairs[3:]] == auditpage.groups(pairs)
-
-
 def test_a_finding_on_many_masks_shows_the_first_and_names_the_others(opened: Opened):
     prepared, split = opened
     names = tuple(sorted(split))

@@ -186,6 +186,18 @@ def test_a_network_without_a_score_is_left_out_or_gets_the_baselines_and_both_ar
     assert f"stands in for: {synthetic.FINE} · ce on two." in ranking.sentence(imputed)
 
 
+def test_a_data_set_under_several_protocols_counts_once_as_the_most_honest_of_them(tmp_path: Path) -> None:
+    names = ("smear[protocol=as-published]", "smear[protocol=split-first]", "two")
+    both = boards(seeded(tmp_path, SKILLS, datasets=names))
+
+    found = across(both, PROFILE)
+
+    assert found is not None
+    assert (both[1].title, both[2].title) == found.datasets
+    assert (f"data set {names[0]}: other data of that name is ranked already",) == found.dropped
+    assert across(both[:2], PROFILE) is None
+
+
 def test_a_data_set_without_scores_does_not_empty_the_ranking(folder: Path) -> None:
     both = boards(folder)
     silent = replace(both[0], dataset="none", standings=tuple(one for one in both[0].standings if one.loss is None))
