@@ -83,7 +83,7 @@ def test_every_network_of_seed_1_sees_colour_and_grey() -> None:
     }
 
     assert colour == grey
-    assert {"plain_unet", "ternausnet11", "ternausnet16"} == {stem for stem, _ in stems}
+    assert {"classic_unet", "resunet", "ternausnet11", "ternausnet16"} == {stem for stem, _ in stems}
 
 
 def test_the_study_of_everything_is_every_data_set_network_and_loss() -> None:
