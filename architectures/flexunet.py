@@ -59,12 +59,12 @@ def build(
 
 def _check(width: int, levels: int, kernel: int, dilation: int, dropout: float, activation: str) -> None:
     """Raise NameUnknown, in one line, for options that make no network."""
+    times = max(levels - 1, 1)  # that the deepest level drops what the option says
+    limit = f"at least 0 and below {1 / times:.3g}, since the deepest level drops {times} times it"
     reasons = {
         f"width={width}, levels={levels} and dilation={dilation} must be at least 1": min(width, levels, dilation) < 1,
         f"kernel={kernel} must be odd, and at least 3": kernel < 3 or kernel % 2 == 0,
-        f"dropout={dropout} must be at least 0, and below 1 times the number of the deepest level, {levels - 1}": not (
-            0 <= dropout * max(levels - 1, 1) < 1
-        ),
+        f"dropout={dropout} must be {limit}": dropout < 0 or dropout * times >= 1,
         f"there is no activation={activation}, but {', '.join(ACTIVATIONS)}": activation not in ACTIVATIONS,
     }
     for reason, wrong in reasons.items():

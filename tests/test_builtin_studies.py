@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from bench import catalog, names, networks, run, study
 from bench.specs import Study
@@ -43,6 +44,26 @@ def test_every_name_in_a_builtin_study_exists(name: str) -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_every_network_of_a_seed_can_be_built(name: str) -> None:
     assert {} == networks.check(study.load(name).architectures)
+
+
+# Classes that the first network of a seed was published with, and its parameters.
+NETWORKS = {
+    "seed0-blood-cell": (1, 31_226_609),
+    "seed1-blood-cell": (1, 23_381_121),
+    "seed2-lisc": (6, 124_996_934),
+    "seed3-smear": (11, 7_760_427),
+    "seed4-cnseg": (1, 124_996_849),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_first_network_of_a_seed_is_the_one_that_was_published(name: str) -> None:
+    classes, published = NETWORKS[name]
+
+    def parameters(network: nn.Module, _: int) -> int:
+        return sum(one.numel() for one in network.parameters())
+
+    assert published == networks.sketch(study.load(name).architectures[0], classes, parameters)
 
 
 @pytest.mark.parametrize("name", VALUES)
