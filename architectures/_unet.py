@@ -38,7 +38,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.ups, self.decoder = nn.ModuleList(encoder), nn.ModuleList(ups), nn.ModuleList(decoder)
-        self.head, self.across = head, across or nn.Identity()
+        self.head, self.across = head, across
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
@@ -48,7 +48,7 @@ class UNet(nn.Module):
             skips.append(x)
         skips.pop()
         for up, block in zip(self.ups, self.decoder, strict=True):
-            skip = self.across(skips.pop())
+            skip = skips.pop() if self.across is None else self.across(skips.pop())
             x = up(x)[..., : skip.shape[-2], : skip.shape[-1]]
             x = block(torch.cat([x, skip], dim=1))
         return self.head(x)

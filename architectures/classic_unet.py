@@ -28,7 +28,7 @@ def build(channels: int, classes: int, width: int = 64) -> nn.Module:
 
 
 SPEC = ArchitectureSpec(
-    title="Classic U-Net",
+    title="Classic U-Net (48hour)",
     family="encoder-decoder",
     citation="Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28",
     licence="MIT",

@@ -27,7 +27,7 @@ def build(
     """FlexUNet as in three of the seeds, there also called SlightlyFlexibleUNet.
 
     A level has twice the channels of the one above it, a kernel smaller by 2 (down to 3) and a dilation smaller by 1
-    (down to 1); elements are dropped at the rate of `dropout` times the level. Published were, beside the default:
+    (down to 1); elements are dropped at the rate of `dropout` times the level. Published were the options
     `kernel=9,levels=8`; `dilation=3,kernel=9,levels=8`; `dilation=2,dropout=0.07,kernel=7,levels=7`. Eight levels are
     125 million numbers, of which the two deepest hold 86 in 100: by default there are the six of its code.
 
@@ -73,7 +73,7 @@ def _check(width: int, levels: int, kernel: int, dilation: int, dropout: float, 
 
 
 SPEC = ArchitectureSpec(
-    title="FlexUNet",
+    title="FlexUNet (sarah-antillia)",
     family="encoder-decoder",
     citation="sarah-antillia 2023 to 2025 (code); Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28",
     licence="MIT",

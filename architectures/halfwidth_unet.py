@@ -34,7 +34,7 @@ def build(channels: int, classes: int, width: int = 32) -> nn.Module:
 
 
 SPEC = ArchitectureSpec(
-    title="Half-width U-Net",
+    title="Half-width U-Net (abhanjac)",
     family="encoder-decoder",
     citation="abhanjac 2019 (code); Ronneberger, Fischer, Brox 2015, doi:10.1007/978-3-319-24574-4_28",
     licence="MIT",

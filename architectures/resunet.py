@@ -31,7 +31,7 @@ def build(channels: int, classes: int, width: int = 64) -> nn.Module:
 
 
 SPEC = ArchitectureSpec(
-    title="ResUNet",
+    title="ResUNet (48hour)",
     family="encoder-decoder",
     citation="Zhang, Liu, Wang 2018, arXiv:1711.10684",
     licence="MIT",

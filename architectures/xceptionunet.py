@@ -54,7 +54,7 @@ def build(channels: int, classes: int, width: int = 32) -> nn.Module:
 
 
 SPEC = ArchitectureSpec(
-    title="Xception-like U-Net",
+    title="Xception-like U-Net (Keras)",
     family="encoder-decoder",
     citation="Chollet 2019 (example of Keras); Chollet 2017, arXiv:1610.02357 (Xception)",
     licence="MIT",
