@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from bench import catalog, copies, names, networks, protocols, run, study
 from bench.specs import Study
@@ -45,6 +46,26 @@ def test_every_network_of_a_seed_can_be_built(name: str) -> None:
     assert {} == networks.check(study.load(name).architectures)
 
 
+# Classes that the first network of a seed was published with, and its parameters.
+NETWORKS = {
+    "seed0-blood-cell": (1, 31_226_609),
+    "seed1-blood-cell": (1, 23_381_121),
+    "seed2-lisc": (6, 124_996_934),
+    "seed3-smear": (11, 7_760_427),
+    "seed4-cnseg": (1, 124_996_849),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_first_network_of_a_seed_is_the_one_that_was_published(name: str) -> None:
+    classes, published = NETWORKS[name]
+
+    def parameters(network: nn.Module, _: int) -> int:
+        return sum(one.numel() for one in network.parameters())
+
+    assert published == networks.sketch(study.load(name).architectures[0], classes, parameters)
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_a_seed_is_trained_as_it_was_published(name: str) -> None:
     told = study.load(name)
@@ -83,7 +104,7 @@ def test_every_network_of_seed_1_sees_colour_and_grey() -> None:
     }
 
     assert colour == grey
-    assert {"plain_unet", "ternausnet11", "ternausnet16"} == {stem for stem, _ in stems}
+    assert {"classic_unet", "resunet", "ternausnet11", "ternausnet16"} == {stem for stem, _ in stems}
 
 
 def test_the_study_of_everything_is_every_data_set_network_and_loss() -> None:

@@ -38,22 +38,28 @@ class Small:
 
 # What is not named here is trained as it is by default.
 SMALL: dict[str, Small] = {
+    "classic_unet": Small(options="width=8", rate=1e-2, size=32),
     "deeplabv3": Small(options="encoder=tu-test_resnet,decoder=64"),
     "deeplabv3plus": Small(options="encoder=tu-test_resnet,decoder=32"),
     "dpt": Small(options="encoder=tu-test_vit,decoder=32"),
     "efficientunet": Small(rate=1e-2),
+    "flexunet": Small(options="dilation=2,kernel=5,levels=4,normalisation=true,width=8", rate=1e-2),
     "fpn": Small(options="encoder=tu-test_resnet,pyramid=64,decoder=64"),
+    "halfwidth_unet": Small(options="width=8", rate=5e-3, size=32),
     "linknet": Small(options="encoder=tu-test_resnet"),
     "manet": Small(options="encoder=tu-test_resnet,decoder=64"),
     "pan": Small(options="encoder=tu-test_resnet"),
     "plain_unet": Small(options="width=8,levels=4", rate=1e-2),
     "pspnet": Small(options="encoder=resnet18,decoder=64"),
+    "resunet": Small(options="width=8", size=32),
     "segformer": Small(options="decoder=64"),
+    "sharpunet": Small(options="width=8", size=32),
     "ternausnet11": Small(rate=1e-3, size=32),
     "ternausnet16": Small(rate=1e-3, size=32),
     "unet": Small(options="encoder=tu-test_resnet,decoder=64"),
     "unetplusplus": Small(options="encoder=tu-test_resnet,decoder=32"),
     "upernet": Small(options="encoder=tu-test_resnet,decoder=32"),
+    "xceptionunet": Small(options="width=16", rate=1e-2),
 }
 SMEAR = "smear[seed=1,size=80,test=1,train=4,val=1]"
 CLASSES, STEPS, LEARNED = 10, 250, 0.95

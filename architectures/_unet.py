@@ -1,0 +1,109 @@
+"""The shape of a U-Net around any blocks; imported when a network is built, since it loads torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Block = Callable[[int, int, int], nn.Module]
+"""`block(before, after, level)`: (N, before, H, W) to (N, after, H, W); level 0 has the size of the image."""
+Layer = Callable[[int, int], nn.Module]
+"""`layer(before, after)`, likewise."""
+
+
+class UNet(nn.Module):
+    """Down by the maxima of 2 x 2 pixels, up again beside what was there: (N, channels, H, W) to (N, classes, H, W).
+
+    Any size will do: where an edge is odd, its last pixels are pooled alone, and what is doubled is cut to size.
+
+    Args:
+        encoder: A block for each level, from the full resolution down.
+        ups: What doubles the size, for each level but the deepest, from there up.
+        decoder: The block behind each of them, which is given what came up and what comes across.
+        head: Features at full resolution to logits.
+        across: What features go through on their way from the encoder to the decoder; it trains nothing.
+    """
+
+    def __init__(
+        self,
+        encoder: Iterable[nn.Module],
+        ups: Iterable[nn.Module],
+        decoder: Iterable[nn.Module],
+        head: nn.Module,
+        across: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.ups, self.decoder = nn.ModuleList(encoder), nn.ModuleList(ups), nn.ModuleList(decoder)
+        self.head, self.across = head, across
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(functional.max_pool2d(x, 2, ceil_mode=True) if level else x)  # (N, .., H / 2^level, ..)
+            skips.append(x)
+        skips.pop()
+        for up, block in zip(self.ups, self.decoder, strict=True):
+            skip = skips.pop() if self.across is None else self.across(skips.pop())
+            x = up(x)[..., : skip.shape[-2], : skip.shape[-1]]
+            x = block(torch.cat([x, skip], dim=1))
+        return self.head(x)
+
+
+class Sum(nn.Module):
+    """Two ways of the same input, added; the first must leave that input as it is."""
+
+    def __init__(self, main: nn.Module, beside: nn.Module) -> None:
+        super().__init__()
+        self.main, self.beside = main, beside
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum, without an activation after it."""
+        return self.main(x) + self.beside(x)
+
+
+def transposed(before: int, after: int) -> nn.ConvTranspose2d:
+    """Doubles the size: (N, before, H, W) to (N, after, 2 H, 2 W)."""
+    return nn.ConvTranspose2d(before, after, kernel_size=2, stride=2)
+
+
+def unet(
+    channels: int,
+    classes: int,
+    widths: Sequence[int],
+    block: Block,
+    up: Layer = transposed,
+    across: nn.Module | None = None,
+) -> UNet:
+    """A U-Net with the same kind of block in every level, and `widths` channels, from the full resolution down."""
+    levels = list(enumerate(widths[:-1]))[::-1]
+    return UNet(
+        encoder=(block(*pair, level) for level, pair in enumerate(itertools.pairwise([channels, *widths]))),
+        ups=(up(widths[level + 1], width) for level, width in levels),
+        decoder=(block(2 * width, width, level) for level, width in levels),
+        head=nn.Conv2d(widths[0], classes, kernel_size=1),
+        across=across,
+    )
+
+
+def early(channels: int, classes: int, width: int, layer: Layer) -> UNet:
+    """A U-Net of five levels, two layers in each, that narrows a level early: before it goes up, not after.
+
+    So there is one layer of 16 `width` channels at the bottom, and one that leads back to 8 `width`.
+    """
+    widths = [width * 2**level for level in range(5)]
+    *down, bottom = itertools.pairwise([channels, *widths])
+    up = [(wide, max(wide // 2, width)) for wide in reversed(widths[:-1])]
+    return UNet(
+        encoder=[
+            *(nn.Sequential(layer(before, after), layer(after, after)) for before, after in down),
+            nn.Sequential(layer(*bottom), layer(*reversed(bottom))),
+        ],
+        ups=(transposed(wide, wide) for wide, _ in up),
+        decoder=(nn.Sequential(layer(2 * wide, wide), layer(wide, narrow)) for wide, narrow in up),
+        head=nn.Conv2d(width, classes, kernel_size=1),
+    )
