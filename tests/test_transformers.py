@@ -280,6 +280,15 @@ def test_weights_of_the_hybrid_start_transunet_without_the_class_token(tmp_path:
     assert all(torch.equal(file[name], tensor) for name, tensor in encoder.items())
 
 
+def test_the_weights_of_a_stored_cell_start_swinunet_as_they_are(tmp_path: Path):
+    stored = filled(networks.build("swinunet[width=12]", 2)).state_dict()
+    safetensors.torch.save_file(stored, tmp_path / "weights.safetensors")
+    found = networks.build(f"swinunet[weights={tmp_path / 'weights.safetensors'},width=12]", 2).state_dict()
+
+    assert stored.keys() == found.keys()
+    assert all(torch.equal(stored[name], tensor) for name, tensor in found.items())
+
+
 @pytest.mark.parametrize(
     ("name", "repository"),
     [
