@@ -157,7 +157,9 @@ def test_a_drop_in_file_imports_specs_and_errors_of_ours_and_nothing_heavy_at_it
     if path.name not in (
         "_blocks.py",
         "_initial.py",
+        "_swinunet.py",
         "_ternausnet.py",
+        "_transunet.py",
         "_unet.py",
         "_weights.py",
     ):  # imported when a network is built
