@@ -24,6 +24,7 @@ from bench.forward import Forward
 from bench.job import Job
 from bench.prepare import Prepared
 from bench.specs import Cell, Study
+from bench.train import supervised
 
 PATIENCE = 45.0
 """What timing all networks, or all losses, should take at most; each has an equal share of it [s]."""
@@ -178,7 +179,7 @@ def _network(name: str, classes: int, job: Job, share: float) -> _Part:
 
     def step(images: torch.Tensor, masks: torch.Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)
-        loss(forward(images), masks).backward()
+        supervised(forward, loss, images, masks).backward()
         optimiser.step()
 
     @torch.inference_mode()

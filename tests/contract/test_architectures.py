@@ -202,6 +202,20 @@ def test_logits_have_the_size_of_the_image_whatever_that_is(name: str, channels:
             assert found.isfinite().all()
 
 
+def test_all_heads_of_training_have_the_size_of_the_images_and_one_predicts(name: str):
+    spec, options = catalog.architecture(small(name))
+    deep = {"deep": True} if "deep" in options else {}
+    with torch.device("meta"):
+        network = spec.build(classes=3, **(options | deep))
+    images = torch.empty(2, 3, 2 * spec.divisor, 4 * spec.divisor, device="meta")
+    trained, predicted = network.train()(images), network.eval()(images)
+    heads = [trained] if isinstance(trained, Tensor) else trained
+
+    assert isinstance(predicted, Tensor)
+    assert bool(deep) <= (len(heads) > 1)
+    assert {(2, 3, *images.shape[-2:])} == {tuple(logits.shape) for logits in (*heads, predicted)}
+
+
 def unmoved(network: nn.Module, unused: Mapping[str, str], divisor: int = 1) -> list[str]:
     """What is wrong with the gradients that dice+ce gives in three steps of training, a line each.
 
@@ -215,7 +229,7 @@ def unmoved(network: nn.Module, unused: Mapping[str, str], divisor: int = 1) -> 
     largest = {label: 0.0 for label, parameter in network.named_parameters() if parameter.requires_grad}
     for _ in range(3):
         optimiser.zero_grad(set_to_none=True)
-        loss(forward(images), masks).backward()
+        train.supervised(forward, loss, images, masks).backward()
         optimiser.step()
         for label, parameter in network.named_parameters():
             if parameter.grad is not None:
