@@ -118,7 +118,7 @@ def _timed_parts(
 def _params(name: str, classes: int) -> int | None:
     """Counted on the meta device; None where the network cannot be built there."""
     with contextlib.suppress(Exception), torch.device("meta"):
-        network = networks.build(networks.from_scratch(name), classes)
+        network = networks.build(name, classes, scratch=True)
         return sum(one.numel() for one in network.parameters() if one.requires_grad)
     return None
 
@@ -169,7 +169,7 @@ def _attempt(measure: Callable[[], _Part]) -> _Part:
 def _network(name: str, classes: int, job: Job, share: float) -> _Part:
     """A step with cross-entropy, and a pass without; two of each after one to warm up."""
     recipe, device = job.study.recipe, resolve_device(job.device)
-    network = networks.build(networks.from_scratch(name), classes).to(device)
+    network = networks.build(name, classes, scratch=True).to(device)
     forward = Forward(network, catalog.architecture(name)[0].divisor, rule(recipe, device))
     loss = losses.build("ce")
     optimiser = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)

@@ -144,7 +144,14 @@ def test_only_tune_imports_optuna_and_only_the_engine_prints():
 @pytest.mark.parametrize("path", DROP_INS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_drop_in_file_imports_specs_and_errors_of_ours_and_nothing_heavy_at_its_top(path: Path):
     assert ours(imports(path, top=False)) <= {"specs", "errors"}
-    if path.name not in ("_blocks.py", "_ternausnet.py", "_weights.py"):  # imported when a network is built
+    if path.name not in (
+        "_basnet.py",
+        "_blocks.py",
+        "_deep.py",
+        "_frozen.py",
+        "_ternausnet.py",
+        "_weights.py",
+    ):  # imported when a network is built
         assert {name.split(".")[0] for name in imports(path, top=True)} & HEAVY == set()
 
 
