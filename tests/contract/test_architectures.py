@@ -38,6 +38,7 @@ class Small:
 
 # What is not named here is trained as it is by default.
 SMALL: dict[str, Small] = {
+    "basnet": Small(options="width=16"),
     "deeplabv3": Small(options="encoder=tu-test_resnet,decoder=64"),
     "deeplabv3plus": Small(options="encoder=tu-test_resnet,decoder=32"),
     "dpt": Small(options="encoder=tu-test_vit,decoder=32"),
@@ -51,7 +52,9 @@ SMALL: dict[str, Small] = {
     "segformer": Small(options="decoder=64"),
     "ternausnet11": Small(rate=1e-3, size=32),
     "ternausnet16": Small(rate=1e-3, size=32),
+    "u2net": Small(options="width=8"),
     "unet": Small(options="encoder=tu-test_resnet,decoder=64"),
+    "unet3plus": Small(options="levels=4,width=8"),
     "unetplusplus": Small(options="encoder=tu-test_resnet,decoder=32"),
     "upernet": Small(options="encoder=tu-test_resnet,decoder=32"),
 }
