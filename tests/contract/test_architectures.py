@@ -52,7 +52,7 @@ SMALL: dict[str, Small] = {
     "segformer": Small(options="decoder=64"),
     "ternausnet11": Small(rate=1e-3, size=32),
     "ternausnet16": Small(rate=1e-3, size=32),
-    "u2net": Small(options="width=8"),
+    "u2net": Small(options="variant=small,width=32", rate=1e-2),
     "unet": Small(options="encoder=tu-test_resnet,decoder=64"),
     "unet3plus": Small(options="levels=4,width=8"),
     "unetplusplus": Small(options="encoder=tu-test_resnet,decoder=32"),
