@@ -53,9 +53,10 @@ class BASNet(nn.Module):
         for block, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
             x = block(torch.cat([up(x, skip), skip], dim=1))
             features.append(x)
-        outputs = [up(head(one), images) for head, one in zip(self.heads, reversed(features), strict=False)]
-        refined = self.refine(outputs[0])
-        return (refined, *outputs) if self.deep and self.training else refined
+        if not (self.deep and self.training):
+            return self.refine(self.heads[0](x))
+        outputs = [up(head(one), images) for head, one in zip(self.heads, reversed(features), strict=True)]
+        return (self.refine(outputs[0]), *outputs)
 
 
 class Refinement(nn.Module):
