@@ -55,10 +55,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What a network or a loss adds to a step; seconds per image."""
+    """What a network or a loss adds to a step; seconds per image. Each head of a network has its loss computed."""
 
     train: float = 0.0
     infer: float = 0.0
+    heads: int = 1
     error: str = ""
     refused: bool = False
 
@@ -89,7 +90,7 @@ def costs(
     for cell in cells:
         parts, count, of = [], None, classes[cell.dataset]
         if cell.loss is not None:
-            parts = [timed[cell.architecture], timed[cell.loss, of]]
+            parts = [timed[cell.architecture], *[timed[cell.loss, of]] * timed[cell.architecture].heads]
             count = None if parts[0].error else params(cell.architecture, of)
         result.append(_cost(cell, count, parts, images(cell.dataset, cell.fold), job.study))
     return result
@@ -187,9 +188,11 @@ def _network(name: str, classes: int, job: Job, share: float) -> _Part:
         forward(images)
 
     network.train()
+    with torch.no_grad():
+        heads = len(forward.heads(batch(min(FEW, recipe.batch))[0]))
     train = _timed(batch, step, recipe.batch, device, share * 2 / 3)
     network.eval()
-    return _Part(train=train, infer=_timed(batch, infer, recipe.batch, device, share / 3))
+    return _Part(train=train, infer=_timed(batch, infer, recipe.batch, device, share / 3), heads=heads)
 
 
 def _loss(expression: str, classes: int, job: Job, share: float) -> _Part:

@@ -142,3 +142,9 @@ def test_random_stages_are_not_frozen(name: str):
 
     assert "\n" not in str(told.value)
     assert {name: str(told.value)} == networks.check([name, "unet[frozen=2,weights=imagenet]"])
+
+
+def test_too_many_frozen_stages_are_refused_before_a_study_runs():
+    name = "unet[encoder=resnet18,frozen=6,weights=imagenet]"
+
+    assert {name} == set(networks.check([name]))
