@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 LICENCE, ORIGIN = "MIT", "segmentation-models-pytorch"
 
 
-def build(decoder: str, *, channels: int, classes: int, encoder: str, weights: str, **options: object) -> nn.Module:
+def build(
+    decoder: str, *, channels: int, classes: int, encoder: str, weights: str, frozen: int, **options: object
+) -> nn.Module:
     """A model of segmentation-models-pytorch: (N, channels, H, W) to (N, classes, H, W).
 
     Raises:
-        NameUnknown: If neither library has the encoder, or it does not go with the decoder, or has no such weights.
+        NameUnknown: If neither library has the encoder, or it does not go with the decoder, or has no such weights or
+            not so many stages.
         DataError: If weights that it should start from cannot be had, or do not fit.
     """
     import segmentation_models_pytorch as smp
@@ -33,18 +36,20 @@ def build(decoder: str, *, channels: int, classes: int, encoder: str, weights: s
     def made(*, weights: bool | None, **others: object) -> nn.Module:
         return smp.create_model(decoder, encoder_weights=weights, **arguments, **others)
 
-    return started(made, what=decoder, channels=channels, encoder=encoder, weights=weights)
+    return started(made, what=decoder, channels=channels, encoder=encoder, weights=weights, frozen=frozen)
 
 
-def started(make: Make, *, what: str, channels: int, encoder: str, weights: str) -> nn.Module:
+def started(make: Make, *, what: str, channels: int, encoder: str, weights: str, frozen: int = 0) -> nn.Module:
     """A network around an encoder of the library, random, or with the weights that the option names.
 
     Args:
         make: `make(in_channels, weights, **others)` builds the network, whose encoder is its attribute `encoder`;
             `weights` and `others` go to the encoder as they are.
         what: The name of the network in an error.
+        frozen: How many stages of the encoder stay as they start.
     Raises:
-        NameUnknown: If there is no such encoder, it does not go with the network, or has no such weights.
+        NameUnknown: If there is no such encoder, it does not go with the network, or has no such weights or not so many
+            stages.
         DataError: If weights that it should start from cannot be had, or do not fit.
     """
     import torch
@@ -63,12 +68,18 @@ def started(make: Make, *, what: str, channels: int, encoder: str, weights: str)
     if {":", "/"} & set(encoder):  # timm would go and get a network from the Hub or a folder, which no record names
         raise NameUnknown(f"{what}[encoder={encoder}] cannot be built: an encoder is {ANY}, not where one lies.")
     if weights == "none" or torch.empty(0).is_meta:  # on the meta device there are no numbers
-        return named(in_channels=channels, weights=None)
-    from ._weights import load
+        network = named(in_channels=channels, weights=None)
+    else:
+        from ._weights import load
 
-    found = pretrained(encoder, weights)
-    assert found is not None
-    return load(named, found, channels=channels, encoder=encoder, weights=weights)
+        found = pretrained(encoder, weights)
+        assert found is not None
+        network = load(named, found, channels=channels, encoder=encoder, weights=weights)
+    if frozen != 0:
+        from ._frozen import freeze
+
+        freeze(network, frozen, what=what, encoder=encoder, channels=channels)
+    return network
 
 
 def _anywhere(make: Callable[[], nn.Module]) -> nn.Module:

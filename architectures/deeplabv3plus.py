@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 
 def build(
-    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 256
+    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 256, frozen: int = 0
 ) -> nn.Module:
     """DeepLabV3+ with any encoder that can be dilated; `decoder` channels in the pooling module."""
     return _build(
-        "deeplabv3plus", channels=channels, classes=classes, encoder=encoder, weights=weights, decoder_channels=decoder
+        "deeplabv3plus",
+        channels=channels,
+        classes=classes,
+        encoder=encoder,
+        weights=weights,
+        frozen=frozen,
+        decoder_channels=decoder,
     )
 
 
@@ -31,6 +37,6 @@ SPEC = ArchitectureSpec(
     origin=ORIGIN,
     build=build,
     divisor=32,
-    options={"encoder": "resnet34", "weights": "none", "decoder": 256},
+    options={"encoder": "resnet34", "weights": "none", "decoder": 256, "frozen": 0},
     pretrained=pretrained,
 )

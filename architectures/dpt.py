@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def build(
-    channels: int, classes: int, encoder: str = "tu-vit_small_patch16_224", weights: str = "none", decoder: int = 256
+    channels: int,
+    classes: int,
+    encoder: str = "tu-vit_small_patch16_224",
+    weights: str = "none",
+    decoder: int = 256,
+    frozen: int = 0,
 ) -> nn.Module:
     """DPT with a transformer of timm (after tu-); `decoder` channels where levels are fused, more before."""
     return _build(
@@ -24,6 +29,7 @@ def build(
         classes=classes,
         encoder=encoder,
         weights=weights,
+        frozen=frozen,
         decoder_fusion_channels=decoder,
         decoder_intermediate_channels=(decoder, 2 * decoder, 4 * decoder, 4 * decoder),
     )
@@ -37,7 +43,7 @@ SPEC = ArchitectureSpec(
     origin=ORIGIN,
     build=build,
     divisor=32,
-    options={"encoder": "tu-vit_small_patch16_224", "weights": "none", "decoder": 256},
+    options={"encoder": "tu-vit_small_patch16_224", "weights": "none", "decoder": 256, "frozen": 0},
     pretrained=pretrained,
     unused={
         "encoder.model.norm.": "layers are taken before the last normalisation",

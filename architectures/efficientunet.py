@@ -32,7 +32,7 @@ def pretrained(variant: str, weights: str, **others: object) -> Pretrained | Non
     return _pretrained(encoder(variant), weights, **others)
 
 
-def build(channels: int, classes: int, variant: str = "b0", weights: str = "none") -> nn.Module:
+def build(channels: int, classes: int, variant: str = "b0", weights: str = "none", frozen: int = 0) -> nn.Module:
     """U-Net on EfficientNet B0 to B7.
 
     Differs from the seed's network: the head has a channel per class, where its head for two classes has one, which
@@ -71,7 +71,9 @@ def build(channels: int, classes: int, variant: str = "b0", weights: str = "none
 
         return EfficientUNet()
 
-    return started(made, what="efficientunet", channels=channels, encoder=encoder(variant), weights=weights)
+    return started(
+        made, what="efficientunet", channels=channels, encoder=encoder(variant), weights=weights, frozen=frozen
+    )
 
 
 SPEC = ArchitectureSpec(
@@ -82,6 +84,6 @@ SPEC = ArchitectureSpec(
     origin="cytobench; encoder of timm",
     build=build,
     divisor=32,
-    options={"variant": "b0", "weights": "none"},
+    options={"variant": "b0", "weights": "none", "frozen": 0},
     pretrained=pretrained,
 )

@@ -21,6 +21,7 @@ def build(
     weights: str = "none",
     pyramid: int = 256,
     decoder: int = 128,
+    frozen: int = 0,
 ) -> nn.Module:
     """FPN with any encoder; `pyramid` channels per level, `decoder` channels in the merged map, a multiple of 32."""
     return _build(
@@ -29,6 +30,7 @@ def build(
         classes=classes,
         encoder=encoder,
         weights=weights,
+        frozen=frozen,
         decoder_pyramid_channels=pyramid,
         decoder_segmentation_channels=decoder,
     )
@@ -42,6 +44,6 @@ SPEC = ArchitectureSpec(
     origin=ORIGIN,
     build=build,
     divisor=32,
-    options={"encoder": "resnet34", "weights": "none", "pyramid": 256, "decoder": 128},
+    options={"encoder": "resnet34", "weights": "none", "pyramid": 256, "decoder": 128, "frozen": 0},
     pretrained=pretrained,
 )

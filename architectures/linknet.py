@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(channels: int, classes: int, encoder: str = "resnet34", weights: str = "none") -> nn.Module:
+def build(channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", frozen: int = 0) -> nn.Module:
     """LinkNet with any encoder but mit_*."""
-    return _build("linknet", channels=channels, classes=classes, encoder=encoder, weights=weights)
+    return _build("linknet", channels=channels, classes=classes, encoder=encoder, weights=weights, frozen=frozen)
 
 
 SPEC = ArchitectureSpec(
@@ -27,6 +27,6 @@ SPEC = ArchitectureSpec(
     origin=ORIGIN,
     build=build,
     divisor=32,
-    options={"encoder": "resnet34", "weights": "none"},
+    options={"encoder": "resnet34", "weights": "none", "frozen": 0},
     pretrained=pretrained,
 )

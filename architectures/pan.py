@@ -15,10 +15,18 @@ if TYPE_CHECKING:
 
 
 def build(
-    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 32
+    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 32, frozen: int = 0
 ) -> nn.Module:
     """PAN with any encoder that can be dilated; `decoder` channels throughout."""
-    return _build("pan", channels=channels, classes=classes, encoder=encoder, weights=weights, decoder_channels=decoder)
+    return _build(
+        "pan",
+        channels=channels,
+        classes=classes,
+        encoder=encoder,
+        weights=weights,
+        frozen=frozen,
+        decoder_channels=decoder,
+    )
 
 
 SPEC = ArchitectureSpec(
@@ -29,6 +37,6 @@ SPEC = ArchitectureSpec(
     origin=ORIGIN,
     build=build,
     divisor=128,  # it pools the map at a sixteenth three times more
-    options={"encoder": "resnet34", "weights": "none", "decoder": 32},
+    options={"encoder": "resnet34", "weights": "none", "decoder": 32, "frozen": 0},
     pretrained=pretrained,
 )

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 
 def build(
-    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 512
+    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 512, frozen: int = 0
 ) -> nn.Module:
     """PSPNet with any encoder, whose first three stages it uses; `decoder` channels in the pooled map."""
     return _build(
-        "pspnet", channels=channels, classes=classes, encoder=encoder, weights=weights, psp_out_channels=decoder
+        "pspnet",
+        channels=channels,
+        classes=classes,
+        encoder=encoder,
+        weights=weights,
+        frozen=frozen,
+        psp_out_channels=decoder,
     )
 
 
@@ -31,7 +37,7 @@ SPEC = ArchitectureSpec(
     origin=ORIGIN,
     build=build,
     divisor=32,
-    options={"encoder": "resnet34", "weights": "none", "decoder": 512},
+    options={"encoder": "resnet34", "weights": "none", "decoder": 512, "frozen": 0},
     pretrained=pretrained,
     unused={
         "encoder.layer3.": "only the first three stages are used, but the library makes all of its own encoders",

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(channels: int, classes: int, encoder: str = "mit_b0", weights: str = "none", decoder: int = 256) -> nn.Module:
+def build(
+    channels: int, classes: int, encoder: str = "mit_b0", weights: str = "none", decoder: int = 256, frozen: int = 0
+) -> nn.Module:
     """SegFormer's decoder with any encoder, by default its own smallest; `decoder` channels per level."""
     return _build(
         "segformer",
@@ -22,6 +24,7 @@ def build(channels: int, classes: int, encoder: str = "mit_b0", weights: str = "
         classes=classes,
         encoder=encoder,
         weights=weights,
+        frozen=frozen,
         decoder_segmentation_channels=decoder,
     )
 
@@ -34,6 +37,6 @@ SPEC = ArchitectureSpec(
     origin=ORIGIN,
     build=build,
     divisor=32,
-    options={"encoder": "mit_b0", "weights": "none", "decoder": 256},
+    options={"encoder": "mit_b0", "weights": "none", "decoder": 256, "frozen": 0},
     pretrained=pretrained,
 )

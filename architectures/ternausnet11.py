@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(channels: int, classes: int, weights: str = "none") -> nn.Module:
+def build(channels: int, classes: int, weights: str = "none", frozen: int = 0) -> nn.Module:
     """TernausNet-11 as published, its blocks doubling the size by a transposed convolution.
 
     Differs from the seed's network: any number of classes, where its head has one channel; and grey images start from
@@ -29,7 +29,7 @@ def build(channels: int, classes: int, weights: str = "none") -> nn.Module:
         encoder = get_encoder("vgg11", in_channels=in_channels, weights=weights)
         return TernausNet(encoder, transposed, middle=128, classes=classes)
 
-    return started(made, what="ternausnet11", channels=channels, encoder="vgg11", weights=weights)
+    return started(made, what="ternausnet11", channels=channels, encoder="vgg11", weights=weights, frozen=frozen)
 
 
 SPEC = ArchitectureSpec(
@@ -40,6 +40,6 @@ SPEC = ArchitectureSpec(
     origin="cytobench; encoder of segmentation-models-pytorch",
     build=build,
     divisor=32,
-    options={"weights": "none"},
+    options={"weights": "none", "frozen": 0},
     pretrained=functools.partial(pretrained, "vgg11"),
 )

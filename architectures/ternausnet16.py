@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(channels: int, classes: int, weights: str = "none") -> nn.Module:
+def build(channels: int, classes: int, weights: str = "none", frozen: int = 0) -> nn.Module:
     """TernausNet-16 as published, its blocks doubling the size by bilinear interpolation.
 
     Differs from the seed's network: any number of classes, where its head has one channel; and grey images start from
@@ -29,7 +29,7 @@ def build(channels: int, classes: int, weights: str = "none") -> nn.Module:
         encoder = get_encoder("vgg16", in_channels=in_channels, weights=weights)
         return TernausNet(encoder, interpolated, middle=256, classes=classes)
 
-    return started(made, what="ternausnet16", channels=channels, encoder="vgg16", weights=weights)
+    return started(made, what="ternausnet16", channels=channels, encoder="vgg16", weights=weights, frozen=frozen)
 
 
 SPEC = ArchitectureSpec(
@@ -40,6 +40,6 @@ SPEC = ArchitectureSpec(
     origin="cytobench; encoder of segmentation-models-pytorch",
     build=build,
     divisor=32,
-    options={"weights": "none"},
+    options={"weights": "none", "frozen": 0},
     pretrained=functools.partial(pretrained, "vgg16"),
 )

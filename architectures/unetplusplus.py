@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build(
-    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 256
+    channels: int, classes: int, encoder: str = "resnet34", weights: str = "none", decoder: int = 256, frozen: int = 0
 ) -> nn.Module:
     """U-Net++ with any encoder but mit_*; `decoder` is the width of its deepest decoder level."""
     return _build(
@@ -24,6 +24,7 @@ def build(
         classes=classes,
         encoder=encoder,
         weights=weights,
+        frozen=frozen,
         decoder_channels=pyramid(decoder),
     )
 
@@ -36,6 +37,6 @@ SPEC = ArchitectureSpec(
     origin=ORIGIN,
     build=build,
     divisor=32,
-    options={"encoder": "resnet34", "weights": "none", "decoder": 256},
+    options={"encoder": "resnet34", "weights": "none", "decoder": 256, "frozen": 0},
     pretrained=pretrained,
 )

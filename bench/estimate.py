@@ -24,6 +24,7 @@ from bench.forward import Forward
 from bench.job import Job
 from bench.prepare import Prepared
 from bench.specs import Cell, Study
+from bench.train import supervised
 
 PATIENCE = 45.0
 """What timing all networks, or all losses, should take at most; each has an equal share of it [s]."""
@@ -54,10 +55,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What a network or a loss adds to a step; seconds per image."""
+    """What a network or a loss adds to a step; seconds per image. Each head of a network has its loss computed."""
 
     train: float = 0.0
     infer: float = 0.0
+    heads: int = 1
     error: str = ""
     refused: bool = False
 
@@ -88,7 +90,7 @@ def costs(
     for cell in cells:
         parts, count, of = [], None, classes[cell.dataset]
         if cell.loss is not None:
-            parts = [timed[cell.architecture], timed[cell.loss, of]]
+            parts = [timed[cell.architecture], *[timed[cell.loss, of]] * timed[cell.architecture].heads]
             count = None if parts[0].error else params(cell.architecture, of)
         result.append(_cost(cell, count, parts, images(cell.dataset, cell.fold), job.study))
     return result
@@ -117,7 +119,7 @@ def _timed_parts(
 def _params(name: str, classes: int) -> int | None:
     """Counted on the meta device; None where the network cannot be built there."""
     with contextlib.suppress(Exception), torch.device("meta"):
-        network = networks.build(networks.from_scratch(name), classes)
+        network = networks.build(name, classes, scratch=True)
         return sum(one.numel() for one in network.parameters() if one.requires_grad)
     return None
 
@@ -168,7 +170,7 @@ def _attempt(measure: Callable[[], _Part]) -> _Part:
 def _network(name: str, classes: int, job: Job, share: float) -> _Part:
     """A step with cross-entropy, and a pass without; two of each after one to warm up."""
     recipe, device = job.study.recipe, resolve_device(job.device)
-    network = networks.build(networks.from_scratch(name), classes).to(device)
+    network = networks.build(name, classes, scratch=True).to(device)
     forward = Forward(network, catalog.architecture(name)[0].divisor, rule(recipe, device))
     loss = losses.build("ce")
     optimiser = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
@@ -178,7 +180,7 @@ def _network(name: str, classes: int, job: Job, share: float) -> _Part:
 
     def step(images: torch.Tensor, masks: torch.Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)
-        loss(forward(images), masks).backward()
+        supervised(forward, loss, images, masks).backward()
         optimiser.step()
 
     @torch.inference_mode()
@@ -186,9 +188,11 @@ def _network(name: str, classes: int, job: Job, share: float) -> _Part:
         forward(images)
 
     network.train()
+    with torch.no_grad():
+        heads = len(forward.heads(batch(min(FEW, recipe.batch))[0]))
     train = _timed(batch, step, recipe.batch, device, share * 2 / 3)
     network.eval()
-    return _Part(train=train, infer=_timed(batch, infer, recipe.batch, device, share / 3))
+    return _Part(train=train, infer=_timed(batch, infer, recipe.batch, device, share / 3), heads=heads)
 
 
 def _loss(expression: str, classes: int, job: Job, share: float) -> _Part:

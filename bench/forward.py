@@ -10,6 +10,8 @@ from bench.records import Execution
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+Heads = Tensor | tuple[Tensor, ...]
+"""What a network gives: logits (N, C, H, W), or several of them while it trains, the prediction first."""
 
 
 class Forward:
@@ -28,12 +30,21 @@ class Forward:
         self._run = runners[execution.mode](_Cast(network, PRECISIONS[execution.precision]))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits float32 (N, C, H, W) of images float32 (N, 3, H, W)."""
+        """Logits float32 (N, C, H, W) of images float32 (N, 3, H, W): the prediction."""
+        return self.heads(images)[0]
+
+    def heads(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Every set of logits float32 (N, C, H, W) that the loss is taken of; the prediction is the first.
+
+        There are several only while a network trains that is supervised at several depths.
+        """
         height, width = images.shape[-2:]
         below, right = -height % self.divisor, -width % self.divisor
         if below or right:
             images = functional.pad(images, (0, right, 0, below), mode="replicate")
-        return self._run(images.contiguous(memory_format=LAYOUTS[self.execution.layout]))[..., :height, :width].float()
+        found: Heads = self._run(images.contiguous(memory_format=LAYOUTS[self.execution.layout]))
+        heads = (found,) if isinstance(found, Tensor) else found
+        return tuple(logits[..., :height, :width].float() for logits in heads)
 
 
 class _Cast(nn.Module):
@@ -44,7 +55,7 @@ class _Cast(nn.Module):
         self.network, self.precision = network, precision
         self.train(network.training)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Heads:
         # casts are not cached: what a captured graph casts must be cast in the graph
         wanted = self.precision is not torch.float32
         with torch.autocast(images.device.type, self.precision, enabled=wanted, cache_enabled=False):
@@ -63,7 +74,7 @@ class _Graphs:
     def __init__(self, cast: _Cast) -> None:
         self.cast, self.captured = cast, dict[torch.Size, _Cast]()
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Heads:
         if not (self.cast.network.training and torch.is_grad_enabled()):
             return self.cast(images)
         if images.shape not in self.captured:

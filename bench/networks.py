@@ -50,18 +50,26 @@ class Luminance(nn.Module):
         return (images * self.weight).sum(dim=1, keepdim=True) + self.bias
 
 
-def build(name: str, classes: int, seed: int | None = None) -> nn.Module:
+def build(name: str, classes: int, seed: int | None = None, *, scratch: bool = False) -> nn.Module:
     """The network of an architecture: colour images float (N, 3, H, W) to logits (N, classes, H, W).
 
     Args:
         name: As it stands on the axis; with `channels=1` the network is given the luminance.
         classes: How many it tells apart.
         seed: Of its initial weights; None draws from wherever the generator is.
+        scratch: Take the option `weights` for none: its shapes and costs are those of the architecture all the same.
     Raises:
         NameUnknown: If there is no such architecture, or its options do not go together.
         DataError: If weights that it should start from cannot be had.
     """
     spec, options = catalog.architecture(name)
+    if options.get("frozen") and options.get("weights") == "none":
+        raise NameUnknown(
+            f"{name} would keep random numbers: what is frozen stays as it starts. Give weights=imagenet or a file, or "
+            "frozen=0."
+        )
+    if scratch:
+        spec, options = catalog.architecture(from_scratch(name))
     if seed is not None:
         torch.manual_seed(seed)
     network = spec.build(classes=classes, **options)
@@ -83,7 +91,7 @@ def check(wanted: Iterable[str]) -> dict[str, str]:
     for name in wanted:
         try:
             with torch.device("meta"):
-                build(from_scratch(name), classes=2)
+                build(name, classes=2, scratch=True)
         except NameUnknown as error:
             refused[name] = str(error) if str(error).startswith(name) else f"{name}: {error}"
         except (Exception, SystemExit):  # a file of the user's may do anything
@@ -109,16 +117,16 @@ def sketch(name: str, classes: int, look: Callable[[nn.Module, int], Told]) -> T
     Raises:
         NameUnknown: If there is no such architecture, its options do not go together, or its code raises.
     """
-    spec, plain = catalog.architecture(name)[0], from_scratch(name)
+    spec, _ = catalog.architecture(name)
     try:
         try:
             with torch.device("meta"):
-                network = build(plain, classes)
+                network = build(name, classes, scratch=True)
             return look(network.eval(), spec.divisor)
         except RuntimeError as error:
             if "meta" not in str(error):
                 raise
-        return look(build(plain, classes).eval(), spec.divisor)
+        return look(build(name, classes, scratch=True).eval(), spec.divisor)
     except BenchError:
         raise
     except Exception as error:  # the file is anybody's

@@ -158,7 +158,8 @@ class ArchitectureSpec:
     Attributes:
         citation: The paper it follows.
         build: `build(channels, classes, **options)` gives a module mapping float (N, channels, H, W), normalised by
-            MEAN and STD, to logits (N, classes, H, W), for H and W that are multiples of `divisor`. It raises
+            MEAN and STD, to logits (N, classes, H, W), for H and W that are multiples of `divisor`. In training mode
+            it may give a tuple of logits of that shape, the prediction first: the loss is their mean. It raises
             NameUnknown, before any tensor is computed, where options do not go together.
         licence: Of the code that `build` runs.
         origin: Who wrote that code: a library, or this project.

@@ -244,7 +244,7 @@ def step(
     optimiser.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
     for part, truth in _parts(images, masks, forward.execution.micro_batch):
-        part_loss = loss(forward(part), truth) * (len(part) / len(images))
+        part_loss = supervised(forward, loss, part, truth) * (len(part) / len(images))
         part_loss.backward()
         total += part_loss.detach()
     if recipe.clip > 0:
@@ -252,6 +252,12 @@ def step(
         clip(forward.network.parameters(), recipe.clip)
     optimiser.step()
     return total
+
+
+def supervised(forward: Forward, loss: Loss, images: Tensor, masks: Tensor) -> Tensor:
+    """The loss of a network on images: the mean over all its heads, of which most networks have one."""
+    losses = [loss(logits, masks) for logits in forward.heads(images)]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).mean()
 
 
 def _parts(images: Tensor, masks: Tensor, most: int) -> Iterator[tuple[Tensor, Tensor]]:

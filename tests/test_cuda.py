@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,15 +34,28 @@ def network() -> nn.Module:
     return nn.Sequential(*layers).to(GPU).train()
 
 
+class Deep(nn.Module):
+    """Two heads while it trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.other = network(), nn.Conv2d(3, 3, 3, padding=1, device=GPU)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        logits = self.body(images)
+        return (logits, self.other(logits)) if self.training else logits
+
+
 def pairs(count: int = 12, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     return images, images[..., 0] // 86
 
 
-def stepped(way: Execution, steps: int = 6) -> dict[str, torch.Tensor]:
+def stepped(way: Execution, steps: int = 6, kind: Callable[[], nn.Module] = network) -> dict[str, torch.Tensor]:
     """The weights after a few steps of SGD on the same batches, of two sizes."""
-    forward, loss = Forward(network(), 1, way), losses.build("ce")
+    torch.manual_seed(1)
+    forward, loss = Forward(kind(), 1, way), losses.build("ce")
     recipe = Recipe(size=(32, 32), batch=4, optimiser="sgd", weight_decay=0.0)
     optimiser = train.optimiser(forward.network, recipe, 0.1)
     data = resident(*pairs(11), range(11), GPU)
@@ -75,8 +89,9 @@ def test_two_workers_share_a_gpu(tmp_path: Path, data_home: Path):
     assert {Status.OK, Status.DIVERGED} >= {record.status for record in small.stored(wanted, where).values()}
 
 
-def test_captured_steps_train_as_eager_ones_do():
-    eager, captured = stepped(FP32), stepped(replace(FP32, mode="graphs"))
+@pytest.mark.parametrize("kind", [network, Deep])
+def test_captured_steps_train_as_eager_ones_do(kind: Callable[[], nn.Module]):
+    eager, captured = stepped(FP32, kind=kind), stepped(replace(FP32, mode="graphs"), kind=kind)
 
     assert all(torch.allclose(eager[name].float(), captured[name].float(), atol=1e-4) for name in eager)
 

@@ -104,16 +104,16 @@ def test_a_slow_one_is_timed_on_few_images(
 
 
 def test_pretrained_weights_are_not_asked_for(tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    asked: list[tuple[str, bool]] = []
 
-    def build(name: str, classes: int) -> torch.nn.Module:
-        asked.append(name)
+    def build(name: str, classes: int, *, scratch: bool) -> torch.nn.Module:
+        asked.append((name, scratch))
         raise NameUnknown("enough")
 
     monkeypatch.setattr(estimate.networks, "build", build)
     priced(small.study(architectures=("unet[weights=imagenet]",)), tmp_path, data_home)
 
-    assert {"unet[weights=none]"} == set(asked)
+    assert {("unet[weights=imagenet]", True)} == set(asked)
 
 
 def cost(dataset: str, architecture: str, loss: str | None, seconds: float | None, **more) -> Cost:

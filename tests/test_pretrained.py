@@ -132,6 +132,16 @@ def test_a_network_for_grey_images_sees_what_a_colour_encoder_sees_of_the_grey(s
     )
 
 
+@pytest.mark.parametrize("name", [OF_TIMM, OF_SMP])
+def test_frozen_stages_keep_what_the_hub_served(served: Hub, name: str):
+    network = networks.build(f"{name.format('imagenet')[:-1]},frozen=1]", 2, seed=0)
+    encoder = next(module for label, module in network.named_modules() if label.split(".")[-1] == "encoder")
+    names = {label for label, one in encoder.named_parameters() if not one.requires_grad}
+
+    first = ("model.conv1.", "model.bn1.") if name == OF_TIMM else ("features.0.", "features.1.")
+    assert {label for label, _ in encoder.named_parameters() if label.startswith(first)} == names != set()
+
+
 def test_a_grey_encoder_of_smp_sums_the_colours_of_its_first_convolution(served: Hub, smps: dict[str, Tensor]):
     images = torch.rand(2, 3, 64, 64)
     grey = (images * torch.tensor(networks.LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)

@@ -73,6 +73,7 @@ def test_weights_are_no_matter_of_the_check() -> None:
     assert "unet[encoder=resnet18,weights=none]" == networks.from_scratch("unet[encoder=resnet18,weights=imagenet]")
     assert "tiny[width=3]" == networks.from_scratch("tiny[width=3]")
     assert {} == networks.check(["unet[encoder=resnet18,weights=imagenet]"])
+    assert networks.build("unet[encoder=tu-test_resnet,weights=./gone.safetensors]", 2, scratch=True).training
 
 
 @pytest.fixture

@@ -239,10 +239,10 @@ def test_wrong_input_is_one_line(bench, tmp_path: Path, words: list[str], parts:
 
 def test_a_sketch_asks_for_no_weights_and_takes_no_memory(monkeypatch):
     asked, build = [], networks.build
-    monkeypatch.setattr(networks, "build", lambda name, classes: asked.append(name) or build(name, classes))
+    monkeypatch.setattr(networks, "build", lambda *a, **how: asked.append(how) or build(*a, **how))
     network = networks.sketch("unet[weights=imagenet]", 2, lambda network, _: network)
 
-    assert ["unet[weights=none]"] == asked
+    assert [{"scratch": True}] == asked
     assert {torch.device("meta")} == {one.device for one in network.parameters()}
 
 

@@ -38,6 +38,8 @@ class Small:
 
 # What is not named here is trained as it is by default.
 SMALL: dict[str, Small] = {
+    # torch 2.15 may crash on a 1x1 convolution by 2 of fewer channels in channels_last
+    "basnet": Small(options="width=16"),
     "classic_unet": Small(options="width=8", rate=1e-2, size=32),
     "deeplabv3": Small(options="encoder=tu-test_resnet,decoder=64"),
     "deeplabv3plus": Small(options="encoder=tu-test_resnet,decoder=32"),
@@ -58,7 +60,9 @@ SMALL: dict[str, Small] = {
     "ternausnet11": Small(rate=1e-3, size=32),
     "ternausnet16": Small(rate=1e-3, size=32),
     "transunet": Small(options="blocks=1,heads=2,layers=1,width=32", size=32),
+    "u2net": Small(options="variant=small,width=32", rate=1e-2),
     "unet": Small(options="encoder=tu-test_resnet,decoder=64"),
+    "unet3plus": Small(options="levels=4,width=8"),
     "unetplusplus": Small(options="encoder=tu-test_resnet,decoder=32"),
     "upernet": Small(options="encoder=tu-test_resnet,decoder=32"),
     "xceptionunet": Small(options="width=16", rate=1e-2),
@@ -210,6 +214,20 @@ def test_logits_have_the_size_of_the_image_whatever_that_is(name: str, channels:
             assert found.isfinite().all()
 
 
+def test_all_heads_of_training_have_the_size_of_the_images_and_one_predicts(name: str):
+    spec, options = catalog.architecture(small(name))
+    deep = {"deep": True} if "deep" in options else {}
+    with torch.device("meta"):
+        network = spec.build(classes=3, **(options | deep))
+    images = torch.empty(2, 3, 2 * spec.divisor, 4 * spec.divisor, device="meta")
+    trained, predicted = network.train()(images), network.eval()(images)
+    heads = [trained] if isinstance(trained, Tensor) else trained
+
+    assert isinstance(predicted, Tensor)
+    assert bool(deep) <= (len(heads) > 1)
+    assert {(2, 3, *images.shape[-2:])} == {tuple(logits.shape) for logits in (*heads, predicted)}
+
+
 def unmoved(network: nn.Module, unused: Mapping[str, str], divisor: int = 1) -> list[str]:
     """What is wrong with the gradients that dice+ce gives in three steps of training, a line each.
 
@@ -223,7 +241,7 @@ def unmoved(network: nn.Module, unused: Mapping[str, str], divisor: int = 1) -> 
     largest = {label: 0.0 for label, parameter in network.named_parameters() if parameter.requires_grad}
     for _ in range(3):
         optimiser.zero_grad(set_to_none=True)
-        loss(forward(images), masks).backward()
+        train.supervised(forward, loss, images, masks).backward()
         optimiser.step()
         for label, parameter in network.named_parameters():
             if parameter.grad is not None:

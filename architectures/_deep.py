@@ -1,0 +1,56 @@
+"""What networks that are supervised at several depths share; imported when one is built, since it loads torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def conv_bn_relu(before: int, after: int, *, dilation: int = 1) -> nn.Sequential:
+    """3x3 convolution with a bias, batch normalisation, ReLU: (N, before, H, W) to (N, after, H, W)."""
+    convolution = nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+
+def up(x: Tensor, like: Tensor) -> Tensor:
+    """Features (N, C, h, w) at the height and width of others, interpolated; themselves where they have it."""
+    size = like.shape[-2:]
+    return x if x.shape[-2:] == size else nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+class ResidualU(nn.Module):
+    """RSU: a U-Net of a few levels, added to the features that it starts from; (N, before, H, W) to (N, after, H, W).
+
+    Args:
+        levels: The sizes it works at, H to H / 2^(levels - 2), and the last of them once more, dilated.
+        middle: Channels inside.
+        dilated: RSU-4F: it keeps the size, and dilates twice as far at each level.
+    """
+
+    def __init__(self, levels: int, before: int, middle: int, after: int, *, dilated: bool = False) -> None:
+        super().__init__()
+        steps = [2**level if dilated else 1 for level in range(levels - 1)]
+        self.dilated = dilated
+        self.first = conv_bn_relu(before, after)
+        self.down = nn.ModuleList(
+            conv_bn_relu(middle if level else after, middle, dilation=step) for level, step in enumerate(steps)
+        )
+        self.deepest = conv_bn_relu(middle, middle, dilation=2 ** (levels - 1) if dilated else 2)
+        self.back = nn.ModuleList(
+            conv_bn_relu(2 * middle, middle if level else after, dilation=steps[level])
+            for level in reversed(range(levels - 1))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum, whose summands both end with a ReLU."""
+        start = x = self.first(x)  # (N, after, H, W)
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            if level and not self.dilated:
+                x = nn.functional.max_pool2d(x, 2, ceil_mode=True)
+            x = block(x)  # (N, middle, H / 2^level, ..)
+            skips.append(x)
+        x = self.deepest(x)
+        for block, skip in zip(self.back, reversed(skips), strict=True):
+            x = block(torch.cat([up(x, skip), skip], dim=1))
+        return start + x
