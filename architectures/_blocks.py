@@ -23,6 +23,12 @@ def conv_relu(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU(inplace=True))
 
 
+def conv_bn_relu(before: int, after: int, *, dilation: int = 1) -> nn.Sequential:
+    """3x3 convolution with a bias, batch normalisation, ReLU: (N, before, H, W) to (N, after, H, W)."""
+    convolution = nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation)
+    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+
+
 class Residual(nn.Module):
     """A double convolution beside a 1x1 convolution of its input, added: (N, before, H, W) to (N, after, H, W)."""
 

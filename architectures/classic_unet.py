@@ -16,15 +16,10 @@ def build(channels: int, classes: int, width: int = 64) -> nn.Module:
     Differs from the paper, as the seed's network does: padded convolutions, batch normalisation, and channels that are
     halved before the size is doubled, so that there is one convolution at the bottom on each side.
     """
-    from torch import nn
-
+    from ._blocks import conv_bn_relu
     from ._unet import early
 
-    def layer(before: int, after: int) -> nn.Module:
-        conv = nn.Conv2d(before, after, kernel_size=3, padding=1)
-        return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
-
-    return early(channels, classes, width, layer)
+    return early(channels, classes, width, layer=conv_bn_relu)
 
 
 SPEC = ArchitectureSpec(

@@ -104,7 +104,7 @@ def test_every_network_of_seed_1_sees_colour_and_grey() -> None:
     }
 
     assert colour == grey
-    assert {"classic_unet", "resunet", "ternausnet11", "ternausnet16"} == {stem for stem, _ in stems}
+    assert {"attention_unet", "classic_unet", "resunet", "ternausnet11", "ternausnet16"} == {stem for stem, _ in stems}
 
 
 def test_the_study_of_everything_is_every_data_set_network_and_loss() -> None:

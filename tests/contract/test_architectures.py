@@ -38,6 +38,8 @@ class Small:
 
 # What is not named here is trained as it is by default.
 SMALL: dict[str, Small] = {
+    "attention_r2unet": Small(options="width=8", rate=1e-2, size=32),
+    "attention_unet": Small(options="width=8", rate=1e-2, size=32),
     # torch 2.15 may crash on a 1x1 convolution by 2 of fewer channels in channels_last
     "basnet": Small(options="width=16"),
     "classic_unet": Small(options="width=8", rate=1e-2, size=32),
@@ -50,9 +52,11 @@ SMALL: dict[str, Small] = {
     "halfwidth_unet": Small(options="width=8", rate=5e-3, size=32),
     "linknet": Small(options="encoder=tu-test_resnet"),
     "manet": Small(options="encoder=tu-test_resnet,decoder=64"),
+    "multiresunet": Small(options="width=8", rate=1e-2, size=32),
     "pan": Small(options="encoder=tu-test_resnet"),
     "plain_unet": Small(options="width=8,levels=4", rate=1e-2),
     "pspnet": Small(options="encoder=resnet18,decoder=64"),
+    "r2unet": Small(options="width=8", rate=1e-2, size=32),
     "resunet": Small(options="width=8", size=32),
     "segformer": Small(options="decoder=64"),
     "sharpunet": Small(options="width=8", size=32),
