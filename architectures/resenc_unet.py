@@ -25,7 +25,9 @@ def build(channels: int, classes: int, width: int = 32, levels: int = 6, deep: b
     predictions of deeper levels are enlarged and count alike, where it shrinks the masks and halves the weights.
     """
     if not 2 <= levels <= MOST or width < 1:
-        raise NameUnknown(f"resenc_unet has no levels={levels}, width={width}. Give 2 to {MOST} levels.")
+        raise NameUnknown(
+            f"resenc_unet has no levels={levels}, width={width}. Give 2 to {MOST} levels, a width of 1 or more."
+        )
     from ._resenc import ResEncUNet
 
     return ResEncUNet(channels, classes, [min(width * 2**level, WIDEST) for level in range(levels)], deep)

@@ -10,8 +10,8 @@ from bench.specs import ArchitectureSpec
 if TYPE_CHECKING:
     from torch import nn
 
-VARIANTS = {"tiny": (16, 24, 32), "base": (128, 160, 256), "large": (256, 320, 512)}
-"""Channels at H / 8, H / 16 and H / 32; tiny is ours, for trying things out."""
+VARIANTS = {"tiny": (64, 48, 64), "base": (128, 160, 256), "large": (256, 320, 512)}
+"""Channels at H / 8, H / 16 and H / 32; tiny is ours, to try things out."""
 
 
 def build(channels: int, classes: int, variant: str = "base") -> nn.Module:
