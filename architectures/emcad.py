@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bench.specs import ArchitectureSpec
 
 from ._pretrained import pretrained
-from ._smp import LICENCE, started
+from ._smp import LICENCE, sizeless, started
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +31,8 @@ def build(
 
         from ._emcad import Emcad
 
-        return Emcad(get_encoder(encoder, in_channels=in_channels, weights=weights, **others), classes, deep)
+        others |= {"in_channels": in_channels, "weights": weights, **sizeless(encoder)}
+        return Emcad(get_encoder(encoder, **others), classes, deep)
 
     return started(made, what="emcad", channels=channels, encoder=encoder, weights=weights)
 
