@@ -69,6 +69,8 @@ def build(
         class Dinov3(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
+                if not weights:  # else all that is loaded has a place
+                    others.setdefault("depth", depth)
                 self.encoder = timm.create_model(
                     name.removeprefix("tu-"), pretrained=bool(weights), in_chans=in_channels, num_classes=0, **others
                 )
