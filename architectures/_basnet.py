@@ -6,7 +6,8 @@ import torch
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
-from ._deep import conv_bn_relu, up
+from ._blocks import conv_bn_relu
+from ._deep import up
 
 
 class BASNet(nn.Module):

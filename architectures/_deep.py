@@ -5,11 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def conv_bn_relu(before: int, after: int, *, dilation: int = 1) -> nn.Sequential:
-    """3x3 convolution with a bias, batch normalisation, ReLU: (N, before, H, W) to (N, after, H, W)."""
-    convolution = nn.Conv2d(before, after, 3, padding=dilation, dilation=dilation)
-    return nn.Sequential(convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
+from ._blocks import conv_bn_relu
 
 
 def up(x: Tensor, like: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def build(
     """
     import segmentation_models_pytorch as smp
 
-    arguments = {"encoder_name": encoder, "classes": classes, **options, **_sizeless(encoder)}
+    arguments = {"encoder_name": encoder, "classes": classes, **options, **sizeless(encoder)}
 
     def made(*, weights: bool | None, **others: object) -> nn.Module:
         return smp.create_model(decoder, encoder_weights=weights, **arguments, **others)
@@ -124,7 +124,7 @@ def pyramid(base: int, levels: int = 5) -> tuple[int, ...]:
     return tuple(max(base // 2**level, 8) for level in range(levels))
 
 
-def _sizeless(encoder: str) -> dict[str, bool]:
+def sizeless(encoder: str) -> dict[str, bool]:
     """What makes an encoder of timm take images of any size, where it was written for one."""
     for beginnings, argument in {
         ("tu-swin", "tu-volo"): {"strict_img_size": False},
