@@ -48,8 +48,9 @@ def build(
 
     `decoder=mlp` is SegDINO's: all features to one width, side by side, and a prediction per patch of 16 pixels, which
     is interpolated. `decoder=unetr` is for cells, which are smaller: as in UNETR, a U-Net whose skips are the features
-    and the image itself. Weights that were loaded (weights=imagenet is what timm calls them) stay
-    as they are unless `finetune` is true; random ones are trained all the same. `blocks` is how many of the transformer's are kept, 0 for all.
+    and the image itself. Weights that were loaded (weights=imagenet is what timm calls them) stay as they are unless
+    `finetune` is true; random ones are trained all the same. `blocks` is how many of the transformer's are kept, 0 for
+    all.
 
     Differs from SegDINO: features of the large variant after blocks 6, 12, 18, 24, where it takes 5, 12, 18, 24.
     Differs from UNETR: two dimensions, batch normalisation, plain double convolutions.

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def build(
-    channels: int, classes: int, encoder: str = "tu-pvt_v2_b2", weights: str = "none", deep: bool = False
+    channels: int,
+    classes: int,
+    encoder: str = "tu-pvt_v2_b2",
+    weights: str = "none",
+    frozen: int = 0,
+    deep: bool = False,
 ) -> nn.Module:
     """EMCAD around any encoder with features at a quarter to a 32nd; published with PVTv2-B2 and PVTv2-B0.
 
@@ -34,7 +39,7 @@ def build(
         others |= {"in_channels": in_channels, "weights": weights, **sizeless(encoder)}
         return Emcad(get_encoder(encoder, **others), classes, deep)
 
-    return started(made, what="emcad", channels=channels, encoder=encoder, weights=weights)
+    return started(made, what="emcad", channels=channels, encoder=encoder, weights=weights, frozen=frozen)
 
 
 SPEC = ArchitectureSpec(
@@ -45,6 +50,6 @@ SPEC = ArchitectureSpec(
     origin="cytobench; encoder of segmentation-models-pytorch",
     build=build,
     divisor=32,
-    options={"encoder": "tu-pvt_v2_b2", "weights": "none", "deep": False},
+    options={"encoder": "tu-pvt_v2_b2", "weights": "none", "frozen": 0, "deep": False},
     pretrained=pretrained,
 )
