@@ -239,7 +239,7 @@ def _discovered(samples: Sequence[Sample], ignore: int | Colour | None) -> list[
 
 
 def _rarest(samples: Sequence[Sample], values: set[int]) -> str:
-    """A sentence on the value that the fewest masks hold: most likely it stands for no class; none where it is alone."""
+    """A sentence on the value that the fewest masks hold, most likely one of no class; none where there is but one."""
     holding: dict[int, list[str]] = {value: [] for value in sorted(values)}
     if len(holding) < 2:
         return ""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import auditfile
+from bench import auditfile, copies
 from bench.datasets import blood_cell
 from bench.findings import Audit, Kind
 from tests import commands, lookalike_archives, published_tree
@@ -67,16 +67,29 @@ def test_a_tree_with_jpeg_masks_is_refused_with_the_lines_that_make_it_readable(
     assert "threshold = 127" in err
 
 
-def written(root: Path, count: int, edge: int) -> Path:
-    """A folder of real pairs, made smaller."""
-    for one in blood_cell.read(REAL)[:: 40 // count][:count]:
-        image, mask = map(Image.fromarray, blood_cell.load(one))
-        for kind, picture in (("images", image), ("masks", mask)):
-            target = root / kind / f"{Path(one.image).stem[:8]}.png"
+@real
+@pytest.mark.slow
+@pytest.mark.parametrize("maker", ["seed2", "seed4"])
+def test_every_copy_of_seeds_2_and_4_is_told_with_its_source_and_every_distorted_one_is_off_its_mask(
+    tmp_path: Path, maker: str
+):
+    """Five barrels and five pincushions are not always told with each other, but always with their source."""
+    for one in blood_cell.read(REAL)[::10]:
+        for kind, pixels in zip(("images", "masks"), blood_cell.load(one), strict=True):
+            target = tmp_path / "few" / kind / f"{Path(one.image).stem[:8]}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            how = Image.Resampling.BICUBIC if kind == "images" else Image.Resampling.NEAREST
-            picture.resize((edge, edge * 3 // 4), how).save(target)
-    return root
+            Image.fromarray(pixels).save(target)
+    code, found, leaked, _ = told(f"{tmp_path}/few[copies={maker},protocol=as-published]", tmp_path)
+    stems = [path.stem for path in (tmp_path / "few/images").iterdir()]
+    pairs = {frozenset(one.images) for one in found.findings if one.kind is Kind.NEAR}
+    expected = {prefix + stem for prefix in copies.MOVES[maker] for stem in stems}
+
+    assert (1, len(expected)) == (code, found.images)
+    assert {frozenset((name, copies.photograph(name))) for name in expected.difference(stems)} <= pairs
+    assert all(len({copies.photograph(name) for name in pair}) == 1 for pair in pairs)
+    distorted = {name for name in expected if name.startswith("distorted_")}
+    assert distorted == {name for one in found.findings if one.kind is Kind.SHIFTED for name in one.images}
+    assert found.images - int(0.8 * found.images) - 6 < len(leaked["val"]) + len(leaked["test"])
 
 
 def test_lisc_cut_to_the_same_corner_as_seed_2_cut_it_is_four_pixels_off(tmp_path: Path):
