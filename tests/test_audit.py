@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import audit, auditfile, cli_audit
+from bench import audit, auditfile, prepare
 from bench.findings import Audit, Finding, Kind
 from tests import commands, distorted, plain_folder
 from tests.plain_folder import Pair, moved, put, take
@@ -119,6 +119,15 @@ def test_every_planted_leak_counts_the_images_of_validation_and_test(
     }
 
     assert expected == audited[2]
+
+
+def test_records_will_count_every_planted_leak_those_by_name_as_well(
+    planted: Path, home: Path, audited: tuple[int, Audit, dict[str, list[str]]]
+):
+    prepared = prepare.open_prepared(str(planted), home)
+    split = prepared.split(0, 1)
+
+    assert {"val": 3, "test": 5} == prepared.card(split).leaked
 
 
 def test_the_folder_without_plants_raises_no_alarm(clean: Path, home: Path, tmp_path: Path):
@@ -255,4 +264,3 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_is_looked_at(
     assert (2, 1) == (code, err.count("\n"))
     assert "ends in .html" in err
     assert not (tmp_path / "home").exists()
-    assert cli_audit.Form.TABLE == "table"
