@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -152,6 +153,7 @@ def test_the_table_shows_leaks_first_and_the_page_has_them_all(planted: Path, ho
     text = page.read_text()
     for _, images, _ in PLANTED:
         assert all(name in text for name in images)
+    assert re.search(r"moved by −[34][.\d]* right, −[34][.\d]* down", text), "the mask as it would fit is shown"
 
 
 def test_masks_that_are_all_off_are_one_finding(clean: Path, tmp_path: Path):
