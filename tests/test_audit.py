@@ -16,6 +16,8 @@ from bench.findings import Audit, Finding, Kind
 from tests import commands, distorted, plain_folder
 from tests.plain_folder import Pair, moved, put, take
 
+FEW = {"train": 5, "val": 2, "test": 2}
+
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -156,8 +158,8 @@ def test_the_table_shows_leaks_first_and_the_page_has_them_all(planted: Path, ho
     assert re.search(r"moved by −[34][.\d]* right, −[34][.\d]* down", text), "the mask as it would fit is shown"
 
 
-def test_masks_that_are_all_off_are_one_finding(clean: Path, tmp_path: Path):
-    root = shutil.copytree(clean, tmp_path / "cells")
+def test_masks_that_are_all_off_are_one_finding(tmp_path: Path):
+    root = plain_folder.write(tmp_path / "cells", FEW)
     for path in root.glob("*/masks/*.png"):
         Image.fromarray(moved(np.asarray(Image.open(path)), -4, -4)).save(path)
     code, found, _ = told(root, tmp_path)
@@ -168,7 +170,7 @@ def test_masks_that_are_all_off_are_one_finding(clean: Path, tmp_path: Path):
 
 
 def test_masks_of_0_and_255_are_told_and_no_reason_to_stop(tmp_path: Path):
-    root = plain_folder.write(tmp_path / "cells", {"train": 5, "val": 2, "test": 2})
+    root = plain_folder.write(tmp_path / "cells", FEW)
     for path in root.glob("*/masks/*.png"):
         Image.fromarray(np.uint8(255) * (np.asarray(Image.open(path)) > 0)).save(path)
     code, found, _ = told(root, tmp_path)
@@ -210,10 +212,11 @@ def test_masks_that_were_resized_smoothly_are_told(thresholded: Path, tmp_path: 
     assert (0, 22) == (code, one.measures["masks"])
 
 
-def test_a_flat_folder_is_split_by_looks_so_that_copies_are_no_leak(clean: Path, tmp_path: Path):
-    for split in plain_folder.SPLITS:
+def test_a_flat_folder_is_split_by_looks_so_that_copies_are_no_leak(tmp_path: Path):
+    root = plain_folder.write(tmp_path / "cells", FEW)
+    for split in FEW:
         for kind in ("images", "masks"):
-            shutil.copytree(clean / split / kind, tmp_path / "flat" / kind, dirs_exist_ok=True)
+            shutil.copytree(root / split / kind, tmp_path / "flat" / kind, dirs_exist_ok=True)
     for kind in ("images", "masks"):
         with Image.open(tmp_path / f"flat/{kind}/t00.png") as image:
             image.transpose(Image.Transpose.ROTATE_180).save(tmp_path / f"flat/{kind}/again.png")
@@ -249,7 +252,7 @@ def test_an_audit_is_kept_until_the_data_or_the_version_change(tmp_path: Path, m
 
 
 def test_a_search_that_ran_out_of_time_says_how_to_give_it_more(tmp_path: Path):
-    root = plain_folder.write(tmp_path / "cells", {"train": 5, "val": 2, "test": 2}, size=128)
+    root = plain_folder.write(tmp_path / "cells", FEW, size=128)
     code, found, _ = told(root, tmp_path, "--crops", "0")
     _, out, _ = commands.call("data", "audit", root, "--data-home", tmp_path, "--to", tmp_path / "a.html")
 
