@@ -26,7 +26,7 @@ from bench import keypoints
 from bench.duplicates import EDGE, FLAT
 from bench.sign_index import INVERSE, POSITIONS, Tables, placed, turned
 
-THUMBNAIL = 256  # longest edge [pixels]
+THUMBNAIL = 192  # longest edge [pixels]
 NEAR = 64
 """Signs of the 255 in which candidates may differ."""
 CORRELATED = 0.88
@@ -43,7 +43,7 @@ Box = tuple[int, int, int, int]
 
 
 class Seen(NamedTuple):
-    """What is kept of an image for all later comparing; about 60 kB for a photograph.
+    """What is kept of an image for all later comparing; about 50 kB for a photograph.
 
     Attributes:
         height: Native height [pixels].
@@ -193,7 +193,7 @@ def _confirmed(
 ) -> tuple[list[Pair], int]:
     """The candidates that are of one scene, and how many were left out.
 
-    The most alike come first, and those of a scene that is connected already wait: in a large group they are not needed.
+    The most alike come first; those of a scene that is connected already wait: in a large group they are not needed.
     """
     scenes, failed, found = _Scenes(), Counter[int](), list[Pair]()
     waiting, dismissed = list[_Candidate](), list[_Candidate]()

@@ -184,5 +184,5 @@ def test_pairs_that_are_left_out_because_all_looks_alike_are_counted(
 def test_what_is_kept_of_an_image_is_small_and_travels(photographs: list[np.ndarray]) -> None:
     travelled = pickle.dumps(seen(photographs[0]))
 
-    assert len(travelled) < 80_000
-    assert pickle.loads(travelled).thumbnail.shape == (192, 256)
+    assert len(travelled) < 60_000
+    assert pickle.loads(travelled).thumbnail.shape == (144, 192)
