@@ -116,8 +116,8 @@ def _made(name: str, prepared: Prepared, bar: Bar, crops_s: float) -> Audit:
             looks.append(one)
             progress(len(looks), len(entries))
     with _timed(seconds, "copies"), bar("Comparing images") as progress:
-        pairs = resemblance.copies([one.seen for one in looks], [one.content for one in looks], progress)
-    copied = {pair.second for pair in pairs}  # what lies in a copy lies in what it is a copy of
+        pairs, left = resemblance.copies([one.seen for one in looks], [one.content for one in looks], progress)
+    copied = resemblance.repeated(pairs)
     with _timed(seconds, "crops"), bar("Looking for crops") as progress:
         cut = cuttings.crops([None if at in copied else one.seen for at, one in enumerate(looks)], crops_s, progress)
     with _timed(seconds, "masks"):
@@ -131,6 +131,7 @@ def _made(name: str, prepared: Prepared, bar: Bar, crops_s: float) -> Audit:
         findings=(
             *(_copy(pair, ids) for pair in pairs),
             *(_crop(one, ids) for one in cut.found),
+            *_uncompared(left),
             *_unfinished(cut, crops_s),
             *masks,
         ),
@@ -195,6 +196,14 @@ def _crop(one: cuttings.Crop, ids: Sequence[str]) -> Finding:
         box=one.box,
         position=one.position,
     )
+
+
+def _uncompared(left: int) -> list[Finding]:
+    """What is told where images look alike from afar in too many pairs to compare them all."""
+    if not left:
+        return []
+    note = f"Copies: {left:,} pairs of images that look alike from afar were not compared; each of them has too many."
+    return [Finding(kind=Kind.UNFINISHED, images=(), note=note, measures={"left": float(left)})]
 
 
 def _unfinished(cut: cuttings.Crops, crops_s: float) -> list[Finding]:

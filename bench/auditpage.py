@@ -212,7 +212,7 @@ class _Desk:
         if finding.kind in (Kind.PALETTE, Kind.GREYS, Kind.BINARY):
             drawn = evidence.raw(Path(entries[0].sample.mask), image, mask)
             return drawn or evidence.misplaced(image, mask, self.classes, None)
-        shift = (measures["dx"], measures["dy"]) if "dx" in measures and "dy" in measures else None
+        shift = (measures["right"], measures["down"]) if {"right", "down"} <= measures.keys() else None
         return evidence.misplaced(image, mask, self.classes, shift)
 
 

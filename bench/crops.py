@@ -34,6 +34,7 @@ HOPELESS = 0.4  # correlation below which a place is not looked at more closely
 COMPARED = 128  # longest edge at which two images are compared [pixels]
 LEAST = 12  # edge of the shared part at which two images are compared, at the least [pixels of the thumbnail]
 SURROUNDINGS = 4.0  # standard deviation of the blur that stands for the surroundings [pixels of the comparison]
+ASKED = 300  # points of a scale by which an image is looked for
 BATCH = 32  # images that are looked up at a time, between looks at the clock
 _AGREE = 3.0  # pixels of their scale within which votes are for one place
 Progress = Callable[[int, int], None]
@@ -82,6 +83,10 @@ class _Vote(NamedTuple):
     offset: tuple[float, float]
 
 
+class _OutOfTime(Exception):
+    """The time that was allowed is over."""
+
+
 def crops(seen: Sequence[Seen | None], seconds: float, progress: Progress = lambda done, of: None) -> Crops:
     """Every image that lies within another one, or overlaps with it by a quarter.
 
@@ -91,27 +96,29 @@ def crops(seen: Sequence[Seen | None], seconds: float, progress: Progress = lamb
         progress: Told how many images of how many were looked up.
     """
     end = monotonic() + seconds
+
+    def tick() -> None:
+        if monotonic() >= end:
+            raise _OutOfTime
+
     # Large images are stored first, so that a part that is asked for finds the whole among the first of a table.
     order = [at for at, one in enumerate(seen) if one is not None]
     order.sort(key=lambda at: (-_area(seen[at]), at))
-    indices = _indices(seen, order) if seconds > 0 else {}
-    found, known = list[Crop](), set[tuple[int, int]]()
-    done = 0
-    for batch in (range(start, min(start + BATCH, len(order))) for start in range(0, len(order), BATCH)):
-        for vote in _votes(seen, order, batch, indices) if monotonic() < end else ():
-            pair = vote.stored, vote.asked
-            crop = None if pair in known else _confirmed(seen, order, vote)
-            if crop is not None:
-                known.add(pair)
-                found.append(crop)
-            if monotonic() >= end:
-                break
-        if monotonic() >= end:
-            break  # what the last batch found stands, but it is not counted as looked at
-        done = batch.stop
-        progress(done, len(order))
+    indices, found, done = _Indices(seen, order, tick), dict[tuple[int, int], Crop](), 0
+    try:
+        for start in range(0, len(order), BATCH):
+            batch = range(start, min(start + BATCH, len(order)))
+            for vote in _votes(seen, order, batch, indices):
+                tick()
+                pair = vote.stored, vote.asked
+                if pair not in found and (crop := _confirmed(seen, order, vote)) is not None:
+                    found[pair] = crop
+            done = batch.stop
+            progress(done, len(order))
+    except _OutOfTime:
+        pass  # what the last batch found stands, but it is not counted as looked at
     compared, of = done * (done - 1) // 2, len(order) * (len(order) - 1) // 2
-    return Crops(sorted(found), compared, of, done == len(order))
+    return Crops(sorted(found.values()), compared, of, done == len(order))
 
 
 class _Scale(NamedTuple):
@@ -120,44 +127,56 @@ class _Scale(NamedTuple):
     owners: np.ndarray
     places: np.ndarray
     signs: np.ndarray
-    starts: np.ndarray
     tables: Tables
 
 
-def _indices(seen: Sequence[Seen | None], order: Sequence[int]) -> dict[int, _Scale]:
-    by_scale: dict[int, list[tuple[int, Keypoints]]] = defaultdict(list)
-    for rank, at in enumerate(order):
-        for points in () if (one := seen[at]) is None else one.points:
-            by_scale[points.scale].append((rank, points))
-    found = {}
-    for scale, group in by_scale.items():
-        owners = np.concatenate([np.full(len(points.places), rank) for rank, points in group])
-        signs = np.concatenate([points.signs for _, points in group])
-        places = np.concatenate([points.places for _, points in group])
-        starts = np.searchsorted(owners, np.arange(len(order) + 1))
-        found[scale] = _Scale(owners, places, signs, starts, Tables(signs, low=6, bits=20, tables=12, limit=8))
-    return found
+class _Indices:
+    """The points of all images, by their scales; made when they are first asked for."""
+
+    def __init__(self, seen: Sequence[Seen | None], order: Sequence[int], tick: Callable[[], None]) -> None:
+        self._tick = tick
+        self._made: dict[int, _Scale] = {}
+        self._points: dict[int, list[tuple[int, Keypoints]]] = defaultdict(list)
+        for rank, at in enumerate(order):
+            for points in () if (one := seen[at]) is None else one.points:
+                self._points[points.scale].append((rank, points))
+
+    def at(self, scale: int) -> _Scale:
+        if scale not in self._made:
+            group = self._points[scale]
+            signs = np.concatenate([points.signs for _, points in group])
+            self._made[scale] = _Scale(
+                owners=np.concatenate([np.full(len(points.pixels), rank) for rank, points in group]),
+                places=np.concatenate([points.places for _, points in group]),
+                signs=signs,
+                tables=Tables(signs, low=6, bits=20, tables=12, limit=8, tick=self._tick),
+            )
+        return self._made[scale]
 
 
-def _votes(
-    seen: Sequence[Seen | None], order: Sequence[int], batch: range, indices: dict[int, _Scale]
-) -> Iterator[_Vote]:
+def _votes(seen: Sequence[Seen | None], order: Sequence[int], batch: range, indices: _Indices) -> Iterator[_Vote]:
     """Places that enough points of one image of the batch and of an earlier image agree on."""
-    for size, index in sorted(indices.items()):
-        own = slice(index.starts[batch.start], index.starts[batch.stop])
-        owners, places = index.owners[own], index.places[own]
-        if len(owners) == 0:
-            continue
-        sizes = np.array([(one.height, one.width) if (one := seen[order[at]]) else (0, 0) for at in batch])
+    by_scale: dict[int, list[tuple[int, Keypoints]]] = defaultdict(list)
+    for rank in batch:
+        for points in () if (one := seen[order[rank]]) is None else one.points:
+            if points.asked and len(points.pixels):
+                by_scale[points.scale].append((rank, points))
+    sizes = np.array([(one.height, one.width) if (one := seen[order[at]]) else (0, 0) for at in batch])
+    for scale, group in sorted(by_scale.items()):
+        index = indices.at(scale)
+        owners = np.concatenate([np.full(len(points.pixels[:ASKED]), rank) for rank, points in group])
+        places = np.concatenate([points.places[:ASKED] for _, points in group])
+        signs = np.concatenate([points.signs[:ASKED] for _, points in group])
+        least = np.maximum(VOTES, SHARE * np.bincount(owners - batch.start, minlength=len(batch)))
         for position in POSITIONS:
-            asked, stored, _ = index.tables.like(turned(index.signs[own], position))
+            asked, stored, _ = index.tables.like(turned(signs, position))
             earlier = index.owners[stored] < owners[asked]
             asked, stored = asked[earlier], stored[earlier]
             there = placed_points(places[asked], sizes[owners[asked] - batch.start], position)
             offsets = index.places[stored] - there
             pairs = np.stack([index.owners[stored], owners[asked]], axis=1)
-            for first, second, offset, votes in _agreed(pairs, offsets, stored, _AGREE * size):
-                if votes >= SHARE * (index.starts[second + 1] - index.starts[second]):
+            for first, second, offset, votes in _agreed(pairs, offsets, stored, _AGREE * scale):
+                if votes >= least[second - batch.start]:
                     yield _Vote(first, second, position, offset)
 
 
@@ -174,7 +193,11 @@ def _agreed(
     """
     if len(pairs) == 0:
         return
-    _, which = np.unique(pairs @ [pairs.max() + 1, 1], return_inverse=True)
+    _, which, hits = np.unique(pairs @ [pairs.max() + 1, 1], return_inverse=True, return_counts=True)
+    some = hits[which] >= VOTES  # which leaves few
+    pairs, offsets, points, which = pairs[some], offsets[some], points[some], which[some]
+    if len(pairs) == 0:
+        return
     best: dict[tuple[int, int], tuple[int, tuple[float, float]]] = {}
     for shift in np.array([(0, 0), (0, 1), (1, 0), (1, 1)]) * within:  # or a place on the edge of a bin would be lost
         bins = np.floor((offsets + shift) / (2 * within)).astype(np.int64)

@@ -169,11 +169,11 @@ class Prepared:
         return None
 
     def leaked(self, split: Mapping[str, Split]) -> dict[Split, list[str]] | None:
-        """The images that have a copy in another split, see `findings.leaked`; None where nobody has looked."""
+        """The images that have a copy in another split, by their looks or names; None where nobody has looked."""
         found = self.audit()
-        return (
-            None if found is None else findings.leaked((*found.findings, *lineage.shared(self.samples, split)), split)
-        )
+        if found is None:
+            return None
+        return findings.leaked((*found.findings, *lineage.shared(self.samples, split)), split)
 
     def _leaked(self, positions: dict[Split, list[int]]) -> dict[str, int] | None:
         found = self.leaked(

@@ -15,6 +15,7 @@ barrels and five pincushions, come to 0.83 to 0.92: both are told with their sou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -25,14 +26,16 @@ from bench import keypoints
 from bench.duplicates import EDGE, FLAT
 from bench.sign_index import INVERSE, POSITIONS, Tables, placed, turned
 
-THUMBNAIL = 256  # longest edge [pixels]
+THUMBNAIL = 192  # longest edge [pixels]
 NEAR = 64
 """Signs of the 255 in which candidates may differ."""
 CORRELATED = 0.88
 """Correlation from which two images are of one scene: above unrelated pairs, below a copy and its source."""
 STILL = 0.97  # correlation of two images as they are from which nothing needs to be bent
-GROUP = 50
-"""Images of one scene up to which every pair of them is told; of more, each is told with the first it resembles."""
+GROUP = 10
+"""Images of one scene up to which every pair of them is told; of more, pairs that hang them together."""
+TRIES = 60
+"""Images of other scenes upon which one is laid at most: what bounds the work where everything looks alike."""
 FRAME = 10  # grey levels by which the content of a plain frame differs from it
 _COMPARED = 64  # longest edge at which images are correlated [pixels]
 Progress = Callable[[int, int], None]
@@ -40,7 +43,7 @@ Box = tuple[int, int, int, int]
 
 
 class Seen(NamedTuple):
-    """What is kept of an image for all later comparing; about 60 kB for a photograph.
+    """What is kept of an image for all later comparing; about 50 kB for a photograph.
 
     Attributes:
         height: Native height [pixels].
@@ -105,15 +108,26 @@ def seen(image: np.ndarray) -> Seen | None:
     return Seen(height, width, thumbnail, boxes, signs, keypoints.describe(grey))
 
 
-def copies(seen: Sequence[Seen | None], exact: Sequence[str], progress: Progress = lambda done, of: None) -> list[Pair]:
-    """Every pair of images of one scene.
+class Copies(NamedTuple):
+    """What was found.
+
+    Attributes:
+        found: Pairs in order.
+        left: Pairs that look alike from afar and were not compared, since one of the two was laid upon TRIES images of
+            other scenes before.
+    """
+
+    found: list[Pair]
+    left: int
+
+
+def copies(seen: Sequence[Seen | None], exact: Sequence[str], progress: Progress = lambda done, of: None) -> Copies:
+    """Pairs of images of one scene: all of them; of a group of more than GROUP images as many as connect it.
 
     Args:
         seen: What was kept of each image; None shows nothing and is compared by `exact` alone.
         exact: A hash of the pixels of each.
         progress: Told how many candidates of how many are confirmed or dismissed.
-    Returns:
-        Pairs in order. Of a group of more than GROUP images each is paired with the first only.
     """
     members: dict[str, list[int]] = {}
     for at, content in enumerate(exact):
@@ -123,11 +137,20 @@ def copies(seen: Sequence[Seen | None], exact: Sequence[str], progress: Progress
         for group in members.values()
         for one, other in _pairs(group)
     ]  # fmt: skip
-    for pair in _confirmed(seen, _candidates(seen, [group[0] for group in members.values()]), progress):
+    pairs, left = _confirmed(seen, _candidates(seen, [group[0] for group in members.values()]), progress)
+    for pair in pairs:
         for one in members[exact[pair.first]][:GROUP]:
             for other in members[exact[pair.second]][:GROUP]:
                 found.append(pair._replace(first=one, second=other) if one < other else _swapped(pair, other, one))
-    return sorted(found)
+    return Copies(sorted(found), left)
+
+
+def repeated(pairs: Sequence[Pair]) -> set[int]:
+    """All images of each scene but the first: what is in them is in that one too."""
+    scenes = _Scenes()
+    for pair in pairs:
+        scenes.join(pair.first, pair.second)
+    return {at for pair in pairs for at in pair[:2] if scenes.first(at) != at}
 
 
 def _pairs(group: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -142,7 +165,7 @@ def _swapped(pair: Pair, first: int, second: int) -> Pair:
 
 
 def _candidates(seen: Sequence[Seen | None], which: Sequence[int]) -> list[_Candidate]:
-    """Pairs among some images whose fingerprints nearly agree, each in the position where they agree best."""
+    """Pairs among some images whose fingerprints nearly agree, the most alike first, in their best position."""
     kept = [(at, one) for at in which if (one := seen[at]) is not None]
     if not kept:
         return []
@@ -158,51 +181,71 @@ def _candidates(seen: Sequence[Seen | None], which: Sequence[int]) -> list[_Cand
     table = np.concatenate(rows)
     table = table[np.lexsort(table.T[::-1])]
     _, best = np.unique(table[:, :2], axis=0, return_index=True)
+    best = best[np.argsort(table[best, 2], kind="stable")]
     return [
         _Candidate(first, second, INVERSE[POSITIONS[position]], (one, other))
         for first, second, _, position, one, other in table[best].tolist()
     ]
 
 
-def _confirmed(seen: Sequence[Seen | None], candidates: Sequence[_Candidate], progress: Progress) -> Iterator[Pair]:
-    """The candidates that are of one scene."""
-    large, settled = _large(candidates), set[int]()
-    ordered = sorted(candidates, key=lambda one: (one.second, one.first))
-    for done, one in enumerate(ordered, 1):
-        a, b = seen[one.first], seen[one.second]
-        if a is not None and b is not None and one.second not in settled:
-            pair = _registered(one, a, b)
-            if pair.correlation >= CORRELATED:
-                yield pair
-                if one.second in large:
-                    settled.add(one.second)
-        progress(done, len(ordered))
+def _confirmed(
+    seen: Sequence[Seen | None], candidates: Sequence[_Candidate], progress: Progress
+) -> tuple[list[Pair], int]:
+    """The candidates that are of one scene, and how many were left out.
+
+    The most alike come first; those of a scene that is connected already wait: in a large group they are not needed.
+    """
+    scenes, failed, found = _Scenes(), Counter[int](), list[Pair]()
+    waiting, dismissed = list[_Candidate](), list[_Candidate]()
+    for done, one in enumerate(candidates, 1):
+        if scenes.first(one.first) == scenes.first(one.second):
+            waiting.append(one)
+        elif max(failed[one.first], failed[one.second]) >= TRIES:
+            dismissed.append(one)
+        elif (pair := _registered(one, seen)).correlation >= CORRELATED:
+            found.append(pair)
+            scenes.join(one.first, one.second)
+        else:
+            failed.update((one.first, one.second))
+        progress(done, len(candidates))
+    small = (_registered(one, seen) for one in waiting if scenes.size(one.first) <= GROUP)
+    found += [pair for pair in small if pair.correlation >= CORRELATED]
+    return found, sum(scenes.first(one.first) != scenes.first(one.second) for one in dismissed)
 
 
-def _large(candidates: Sequence[_Candidate]) -> set[int]:
-    """Images that hang together with more than GROUP others by candidates."""
-    parent: dict[int, int] = {}
+class _Scenes:
+    """Which images are connected so far."""
 
-    def root(at: int) -> int:
-        parent.setdefault(at, at)
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
+    def __init__(self) -> None:
+        self._earlier: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
+
+    def first(self, at: int) -> int:
+        """The earliest image that one is connected with."""
+        path = [at]
+        while (at := self._earlier.get(path[-1], path[-1])) != path[-1]:
+            path.append(at)
+        self._earlier.update(dict.fromkeys(path[:-1], at))  # so that the next way is short
         return at
 
-    for one in candidates:
-        parent[root(one.second)] = root(one.first)
-    groups: dict[int, list[int]] = {}
-    for at in list(parent):
-        groups.setdefault(root(at), []).append(at)
-    return {at for group in groups.values() if len(group) > GROUP for at in group}
+    def size(self, at: int) -> int:
+        """How many images are connected with one, itself included."""
+        return self._sizes.get(self.first(at), 1)
+
+    def join(self, one: int, other: int) -> None:
+        """Connect two images, and all that are connected with either."""
+        first, second = sorted((self.first(one), self.first(other)))
+        if first != second:
+            self._sizes[first] = self.size(first) + self.size(second)
+            self._earlier[second] = first
 
 
-def _registered(one: _Candidate, first: Seen, second: Seen) -> Pair:
+def _registered(one: _Candidate, seen: Sequence[Seen | None]) -> Pair:
     """How alike two images are once the second lies upon the first."""
     from scipy.ndimage import map_coordinates
     from skimage.registration import optical_flow_ilk
 
+    first, second = (image for at in one[:2] if (image := seen[at]) is not None)
     left, top, right, bottom = first.boxes[one.boxes[0]]
     below = _fitted(_cut(first.thumbnail, (left, top, right, bottom)), _COMPARED)
     undone = placed(_cut(second.thumbnail, second.boxes[one.boxes[1]]), INVERSE[one.position])

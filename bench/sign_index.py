@@ -6,7 +6,7 @@ and follow exact rules when it is turned or mirrored; see `bench.duplicates`, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -48,23 +48,36 @@ def turned(signs: np.ndarray, position: str) -> np.ndarray:
 class Tables:
     """Stored patterns, to be asked for those that nearly agree with others."""
 
-    def __init__(self, signs: np.ndarray, *, low: int, bits: int, tables: int, limit: int) -> None:
+    def __init__(
+        self,
+        signs: np.ndarray,
+        *,
+        low: int,
+        bits: int,
+        tables: int,
+        limit: int,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
         """Store patterns.
 
         Args:
             signs: Bool (N, E, E), the signs of E x E frequencies.
             low: Tables are drawn from the `low` x `low` lowest frequencies, which a bend of the picture changes least.
-            bits: Signs per table, at most 62; patterns are compared when they agree in all of one table.
+            bits: Signs per table, at most 32; patterns are compared when they agree in all of one table.
             tables: How many.
             limit: Signs of the E x E in which two patterns may differ.
+            tick: Called between any two tables; may raise to end it all.
         """
         edge = signs.shape[1]
         frequencies = (np.arange(low)[:, None] * edge + np.arange(low)).ravel()[1:]  # without the mean brightness
         random = np.random.default_rng(0)
         self._drawn = [random.choice(frequencies, bits, replace=False) for _ in range(tables)]
-        self._limit = limit
+        self._limit, self._tick = limit, tick
         self._words = _words(signs)
-        self._tables = [_sorted(signs, drawn) for drawn in self._drawn]
+        self._tables: list[tuple[np.ndarray, np.ndarray]] = []
+        for drawn in self._drawn:
+            tick()
+            self._tables.append(_sorted(signs, drawn))
 
     def like(self, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pairs of patterns, asked bool (M, E, E) and stored, that nearly agree.
@@ -75,10 +88,11 @@ class Tables:
         words, count = _words(signs), max(len(self._words), 1)
         found = [np.zeros(0, np.int64)]
         for drawn, table in zip(self._drawn, self._tables, strict=True):
+            self._tick()
             for asked, stored in _agreeing(_keys(signs, drawn), *table):
                 near = np.bitwise_count(words[asked] ^ self._words[stored]).sum(axis=1) <= self._limit
                 found.append(asked[near] * count + stored[near])
-        asked, stored = np.divmod(np.unique(np.concatenate(found)), count)
+        asked, stored = np.divmod(_distinct(np.concatenate(found)), count)
         return asked, stored, np.bitwise_count(words[asked] ^ self._words[stored]).sum(axis=1, dtype=np.int64)
 
 
@@ -88,16 +102,24 @@ def _words(signs: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(packed).view(np.uint64)
 
 
+def _distinct(numbers: np.ndarray) -> np.ndarray:
+    """Numbers in order, each once; sorting does it several times faster than the hashing of `numpy.unique`."""
+    numbers = np.sort(numbers)
+    return numbers[np.append(numbers[1:] != numbers[:-1], np.ones(len(numbers[:1]), bool))]
+
+
 def _keys(signs: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Chosen signs of each pattern as one number, int64 (N,)."""
-    return signs.reshape(len(signs), -1)[:, drawn] @ (1 << np.arange(len(drawn), dtype=np.int64))
+    """Chosen signs of each pattern as one number, uint32 (N,)."""
+    chosen = np.zeros((len(signs), 32), bool)
+    chosen[:, : len(drawn)] = signs.reshape(len(signs), -1)[:, drawn]
+    return np.packbits(chosen, axis=1).view(np.uint32).ravel()
 
 
 def _sorted(signs: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The keys of patterns in order, and whose they are; among equal keys in the order of the patterns."""
     keys = _keys(signs, drawn)
     order = np.argsort(keys, kind="stable")
-    return keys[order], order
+    return keys[order], order.astype(np.uint32)
 
 
 def _agreeing(keys: np.ndarray, table: np.ndarray, owners: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -108,4 +130,4 @@ def _agreeing(keys: np.ndarray, table: np.ndarray, owners: np.ndarray) -> Iterat
         some = counts[start : start + CHUNK // MOST]
         asked = np.repeat(np.arange(start, start + len(some)), some)
         within = np.arange(some.sum()) - np.repeat(np.cumsum(some) - some, some)
-        yield asked, owners[first[asked] + within]
+        yield asked, owners[first[asked] + within].astype(np.int64)

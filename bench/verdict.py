@@ -71,7 +71,7 @@ MEANINGS: Mapping[Kind, Meaning] = {
     ),
     Kind.UNFINISHED: Meaning(
         "Not everything was looked at in the time that was allowed: what was not found may be there all the same.",
-        "Run the audit again with more time, on a machine that is less busy.",
+        "Run the audit again with more time: --crops SECONDS.",
     ),
 }
 
@@ -187,8 +187,19 @@ def _rights(audit: Audit) -> list[str]:
 
 
 def _example(one: Finding, split: Mapping[str, Split]) -> str:
-    names = [f"{_short(image)} ({split[image]})" if image in split else _short(image) for image in one.images[:2]]
-    return " ~ ".join(names) or one.note
+    """A pair, if there is one its two sides in different splits; or the first of the images; or what was found."""
+    if not one.images:
+        return one.note
+    first, *others = one.images
+    if one.kind in BETWEEN and others:
+        other = next((image for image in others if split.get(image) != split.get(first)), others[0])
+        return f"{_placed(first, split)} ~ {_placed(other, split)}"
+    more = max(len(one.images), int(one.measures.get("masks", 0))) - 1
+    return _placed(first, split) + (f" and {more:,} more" if more else "")
+
+
+def _placed(name: str, split: Mapping[str, Split]) -> str:
+    return f"{_short(name)} ({split[name]})" if name in split else _short(name)
 
 
 def _short(name: str) -> str:

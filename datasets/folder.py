@@ -47,6 +47,11 @@ from ._reading import Reading
 
 SPLITS: Mapping[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
+THRESHOLD = (
+    "For two classes write the lines [reader] and threshold = 127 into a dataset.toml there; or describe the classes "
+    "in it."
+)
+
 Shade = tuple[int | None, Colour, int]
 """The grey value of a mask pixel, or else its colour, and the class it stands for."""
 
@@ -211,14 +216,13 @@ def _discovered(samples: Sequence[Sample], ignore: int | Colour | None) -> list[
         if len(values) > MOST_CLASSES:
             raise DataError(
                 f"{sample.mask} brings the masks to more than {MOST_CLASSES} values: {sorted(values)[:8]} .. "
-                "Masks hold two values or small integers (a JPEG mask does not); else describe them in dataset.toml."
+                f"Masks hold two values or small integers; one stored as JPEG or resized smoothly does not. {THRESHOLD}"
             )
     blurred = next((sample.mask for sample in samples if Path(sample.mask).suffix.lower() in (".jpg", ".jpeg")), None)
     if blurred is not None and len(values) != 2:
         raise DataError(
             f"{blurred} is a JPEG, which holds other values than were drawn: {sorted(values)[:8]} .. "
-            "Save the masks as png, bmp or tif, in which every pixel stays as it is, or set a threshold in the "
-            "dataset.toml."
+            f"Save the masks as png, bmp or tif, in which every pixel stays as it is. {THRESHOLD}"
         )
     if len(values) == 2:
         low, high = sorted(values)
@@ -230,8 +234,20 @@ def _discovered(samples: Sequence[Sample], ignore: int | Colour | None) -> list[
         ]
     raise DataError(
         f"The masks of {Path(samples[0].mask).parent} hold the values {sorted(values)[:8]}. Allowed: two values, or "
-        "small integers from 0; else describe them in dataset.toml."
+        f"small integers from 0.{_rarest(samples, values)} {THRESHOLD}"
     )
+
+
+def _rarest(samples: Sequence[Sample], values: set[int]) -> str:
+    """A sentence on the value that the fewest masks hold, most likely one of no class; none where there is but one."""
+    holding: dict[int, list[str]] = {value: [] for value in sorted(values)}
+    if len(holding) < 2:
+        return ""
+    for sample, held in zip(samples, gathered(_values, samples), strict=True):
+        for value in held & values:
+            holding[value].append(sample.mask)
+    rare, masks = min(holding.items(), key=lambda one: len(one[1]))
+    return f" {rare} is in {masks[0]} " + (f"and {len(masks) - 1} more." if len(masks) > 1 else "alone.")
 
 
 def _values(sample: Sample) -> set[int]:

@@ -61,7 +61,7 @@ def everything(split: Mapping[str, Split]) -> list[Finding]:
     """One finding of every kind, those of images on EVIL."""
     train, val, test = (of(split, part) for part in ("train", "val", "test"))
     alone = {
-        Kind.SHIFTED: {"dx": 4.0, "dy": -3.0, "gain": 0.2},
+        Kind.SHIFTED: {"right": 4.0, "down": -3.0, "agreement": 0.2},
         Kind.PALETTE: {"pixels": 12.0},
         Kind.GREYS: {"pixels": 1234.0},
         Kind.BINARY: {},

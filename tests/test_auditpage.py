@@ -114,7 +114,7 @@ def test_many_copies_of_one_photograph_are_one_block_with_all_their_pictures(ope
 def test_a_finding_on_many_masks_shows_the_first_and_names_the_others(opened: Opened):
     prepared, split = opened
     names = tuple(sorted(split))
-    one = Finding(kind=Kind.SHIFTED, images=names, note="All by 4.", measures={"dx": 4.0, "dy": 4.0})
+    one = Finding(kind=Kind.SHIFTED, images=names, note="All by 4.", measures={"right": 4.0, "down": 4.0})
     made = auditpage.page(audit([one]), prepared, split)
     [block] = section(made, Kind.SHIFTED).blocks
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bench.datasets import blood_cell, smear
 from bench.presets import SYMMETRIES
-from bench.resemblance import GROUP, Pair, Seen, copies, seen
+from bench.resemblance import GROUP, TRIES, Copies, Pair, Seen, copies, repeated, seen
 from tests.distorted import deformed, distorted, encoded, lenses, resized, shrunk
 
 REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
@@ -81,7 +81,7 @@ def contents(count: int) -> list[str]:
 
 def found(first: list[Seen | None], second: list[np.ndarray]) -> list[Pair]:
     """The pairs among images and more of them, all of different bytes."""
-    return copies([*first, *map(seen, second)], contents(len(first) + len(second)))
+    return copies([*first, *map(seen, second)], contents(len(first) + len(second))).found
 
 
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
@@ -127,35 +127,62 @@ def test_displacement_and_brightness_are_measured(pictures: list[np.ndarray]) ->
 
 
 def test_no_two_smears_resemble_each_other_at_any_size(kept: list[Seen | None]) -> None:
-    assert [] == copies(kept, contents(COUNT))
+    assert Copies([], 0) == copies(kept, contents(COUNT))
     for size in (96, 256):
         small = [seen(smear.load(sample)[0]) for sample in smear.read(train=60, size=size)[:60]]
 
-        assert [] == copies(small, contents(60))
+        assert [] == copies(small, contents(60)).found
 
 
 def test_no_two_real_photographs_are_copies(photographs: list[np.ndarray]) -> None:
-    assert [] == copies([seen(image) for image in photographs], contents(40))
+    assert [] == copies([seen(image) for image in photographs], contents(40)).found
 
 
 def test_equal_bytes_are_exact_copies_even_of_images_that_show_nothing(pictures: list[np.ndarray]) -> None:
     blank = np.full((40, 40, 3), 200, np.uint8)
     one = seen(pictures[0])
-    pairs = copies([None, one, None, one, seen(encoded(pictures[0], 70))], ["blank", "a", "blank", "a", "b"])
+    pairs = copies([None, one, None, one, seen(encoded(pictures[0], 70))], ["blank", "a", "blank", "a", "b"]).found
 
     assert seen(blank) is None
     assert [(0, 2, True), (1, 3, True), (1, 4, False), (3, 4, False)] == [pair[:3] for pair in pairs]
 
 
-def test_of_a_large_group_each_is_paired_with_the_first_only(pictures: list[np.ndarray]) -> None:
-    many = [seen(pictures[0])] + [seen((pictures[0] * (1 - at / 200)).astype(np.uint8)) for at in range(GROUP + 5)]
-    pairs = copies(many, contents(len(many)))
+def dimmed(image: np.ndarray, count: int) -> list[Seen | None]:
+    """An image and darker copies of it."""
+    return [seen((image * (1 - at / 200)).astype(np.uint8)) for at in range(count)]
 
-    assert [(0, at) for at in range(1, len(many))] == [pair[:2] for pair in pairs]
+
+def test_every_pair_of_a_small_group_is_told_and_of_a_large_one_as_many_as_connect_it(
+    pictures: list[np.ndarray],
+) -> None:
+    small = copies(dimmed(pictures[0], GROUP), contents(GROUP)).found
+    large = copies(dimmed(pictures[0], GROUP + 5), contents(GROUP + 5)).found
+
+    assert GROUP * (GROUP - 1) // 2 == len(small)
+    assert GROUP + 4 == len(large)
+    assert set(range(1, GROUP + 5)) == repeated(large)
+
+
+def test_copies_bent_apart_meet_through_their_source_wherever_it_stands(photographs: list[np.ndarray]) -> None:
+    square = np.asarray(Image.fromarray(photographs[0][:, 200:1400]).resize((512, 512)))
+    pairs = found([seen(lenses(square, 0.3)), seen(lenses(square, -0.3))], [square])
+
+    assert {(0, 2), (1, 2)} <= {pair[:2] for pair in pairs}
+    assert {1, 2} == repeated(pairs)
+
+
+def test_pairs_that_are_left_out_because_all_looks_alike_are_counted(
+    pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = dimmed(pictures[0], 3)
+    monkeypatch.setattr("bench.resemblance.TRIES", 0)
+
+    assert Copies([], 3) == copies(many, contents(3))
+    assert TRIES > GROUP
 
 
 def test_what_is_kept_of_an_image_is_small_and_travels(photographs: list[np.ndarray]) -> None:
     travelled = pickle.dumps(seen(photographs[0]))
 
-    assert len(travelled) < 80_000
-    assert pickle.loads(travelled).thumbnail.shape == (192, 256)
+    assert len(travelled) < 60_000
+    assert pickle.loads(travelled).thumbnail.shape == (144, 192)

@@ -116,3 +116,20 @@ def test_a_terminal_gets_a_row_per_kind_however_many_findings_and_shows_names_as
 def test_every_kind_has_a_meaning_and_an_advice():
     assert list(Kind) == list(verdict.MEANINGS)
     assert all(one.means.endswith(".") and one.advice.endswith(".") for one in verdict.MEANINGS.values())
+
+
+def test_the_example_of_a_pair_is_of_two_splits_and_that_of_many_masks_names_one_and_counts_the_others():
+    source = Finding(kind=Kind.SOURCE, images=("a", "b", "x"), note="One photograph.")
+    masks = Finding(kind=Kind.SHIFTED, images=("a", "b"), note="All by 4.", measures={"masks": 1200.0})
+    alone = Finding(kind=Kind.EMPTY, images=("y",), note="Empty.", measures={"masks": 1.0})
+    examples = {str(row["found"]): row["for example"] for row in verdict.rows(audit([source, masks, alone]), SPLIT)}
+
+    assert {
+        "shared source": "a (train) ~ x (test)",
+        "mask off its image": "a (train) and 1,199 more",
+        "nearly empty mask": "y (test)",
+    } == examples
+
+
+def test_a_search_that_was_cut_short_names_the_option_that_gives_it_more_time():
+    assert "--crops SECONDS" in verdict.MEANINGS[Kind.UNFINISHED].advice
