@@ -32,7 +32,7 @@ OVERLAP = 0.25
 WHOLE = 0.95  # share of both images from which they are copies, not crops
 HOPELESS = 0.4  # correlation below which a place is not looked at more closely
 COMPARED = 128  # longest edge at which two images are compared [pixels]
-LEAST = 12  # edge of the shared part at which two images are compared, at the least [pixels of the thumbnail]
+LEAST = 24  # edge of the shared part at which two images are compared, at the least [pixels of the thumbnail]
 SURROUNDINGS = 4.0  # standard deviation of the blur that stands for the surroundings [pixels of the comparison]
 ASKED = 300  # points of a scale by which an image is looked for
 BATCH = 32  # images that are looked up at a time, between looks at the clock
@@ -81,6 +81,7 @@ class _Vote(NamedTuple):
     asked: int
     position: str
     offset: tuple[float, float]
+    points: int  # that agree
 
 
 class _OutOfTime(Exception):
@@ -177,7 +178,7 @@ def _votes(seen: Sequence[Seen | None], order: Sequence[int], batch: range, indi
             pairs = np.stack([index.owners[stored], owners[asked]], axis=1)
             for first, second, offset, votes in _agreed(pairs, offsets, stored, _AGREE * scale):
                 if votes >= least[second - batch.start]:
-                    yield _Vote(first, second, position, offset)
+                    yield _Vote(first, second, position, offset, votes)
 
 
 def _agreed(
