@@ -27,6 +27,9 @@ VOTES = 3
 SHARE = 0.05
 CORRELATED = 0.9
 """Correlation of the shared part from which one image lies in the other."""
+SURE = 16
+"""Points that agree so surely that a correlation of LIKELY is enough: parts without cells are mostly noise."""
+LIKELY = 0.6
 OVERLAP = 0.25
 """Share of the smaller image that must lie in the other."""
 WHOLE = 0.95  # share of both images from which they are copies, not crops
@@ -226,7 +229,8 @@ def _confirmed(seen: Sequence[Seen | None], order: Sequence[int], vote: _Vote) -
     correlation, (row, column) = _aligned(outer, inner, vote, (height, width))
     box = (max(0, column), max(0, row), min(outer.width, column + width), min(outer.height, row + height))
     shared = max(0, box[2] - box[0]) * max(0, box[3] - box[1])
-    if correlation < CORRELATED or shared < OVERLAP * _area(inner) or shared > WHOLE * _area(outer):
+    least = LIKELY if vote.points >= SURE else CORRELATED
+    if correlation < least or shared < OVERLAP * _area(inner) or shared > WHOLE * _area(outer):
         return None
     return Crop(order[vote.asked], order[vote.stored], box, correlation, vote.position)
 
