@@ -1,9 +1,9 @@
 """Images that lie within another image of the data set, cut out at the same pixel scale, or overlap with it.
 
-Points of the images that look alike vote for where one lies upon the other, in any of the eight positions; what three
-points agree on is confirmed by correlating all that the two share. Not covered: parts that were enlarged or reduced
-before they were stored, turned by other angles than quarter turns or bent; parts of less than about 70 pixels of the
-scale at which they meet the whole (`bench.keypoints`); and parts that show fewer than three points.
+Points of the images that look alike vote for where one lies upon the other, in any of the eight positions; what some of
+them agree on is confirmed by correlating all that the two share. Not covered: parts that were enlarged or reduced
+before they were stored, turned by other angles than quarter turns or bent; parts that come to less than LEAST pixels of
+the thumbnail of the whole; and parts that show fewer than VOTES points.
 """
 
 from __future__ import annotations
