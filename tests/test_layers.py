@@ -48,7 +48,7 @@ LAYERS = [
     {"resemblance"},
     {"crops"},
     {"augment"},
-    {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine"},
+    {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine", "headers"},
     {"paired", "rows"},
     {"archive", "fetch", "hosts", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"ranking"},
