@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -88,11 +89,17 @@ def apart(name: str) -> tuple[str, Protocol]:
 
 
 def told(name: str) -> tuple[str, Protocol]:
-    """As `apart`; but a name that this machine cannot read, of somebody else's results, says no protocol."""
-    try:
-        return apart(name)
-    except NameUnknown:
-        return name, CLEAN
+    """As `apart`, of results that may be somebody else's: their folder need not be here, whatever it is called.
+
+    A name that cannot be read says no protocol.
+    """
+    base, _, inner = name.rpartition("[")
+    for text, stem in ((name, None), (f"folder[{inner}", base)):
+        with contextlib.suppress(NameUnknown):
+            rest, found = apart(text)
+            if stem is None or (rest == "folder" and found.copied):
+                return stem or rest, found
+    return name, CLEAN
 
 
 def under(base: str, protocol: Protocol) -> str:
