@@ -175,7 +175,7 @@ def _sample(standing: Standing, metric: Metric) -> Sample | None:
     """The score of a standing, with its noise over photographs, all copies of one drawn together; None without one."""
     runs = leaderboard.runs(standing, metric)
     ids = [
-        f"{row.cell.fold}/{copies.photograph(name)}"
+        copies.photograph(name)  # whatever fold it is in: where copies are split by file, they are in several
         for row in standing.rows
         if runs and row.cell.seed == min(runs) and row.counts is not None and row.status in SCORED
         for name in row.ids
