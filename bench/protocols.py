@@ -72,7 +72,12 @@ def apart(name: str) -> tuple[str, Protocol]:
     if not ("protocol" in name or "copies" in name) or is_dir(name):  # a folder may be called like that
         return name, CLEAN
     path, _, inner = name.rpartition("[")
-    stem, options = (path, names.parse(f"folder[{inner}")[1]) if is_dir(path) else names.parse(name)
+    try:
+        stem, options = (path, names.parse(f"folder[{inner}")[1]) if is_dir(path) else names.parse(name)
+    except NameUnknown as error:
+        if "[" in path or "]" in path:
+            raise NameUnknown(f"{error} Or is it a folder? There is none called {path!r} here.") from error
+        raise
     own = {key: names.spell(options.pop(key)) for key in ("protocol", "copies") if key in options}
     if not own:
         return name, CLEAN
