@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import cli_rows
+from bench import cli_rows, quantities
 from bench.cli_options import console, say
 from bench.errors import DataError, StudyError
 
@@ -75,7 +75,7 @@ def source(name: str, data_home: Path, given: Path | None, wish: Wish) -> Path |
     release = download.chosen(name, wish.release, wish.mirror, wish.sha256)
     found = download.there(name, release, data_home)
     if found is not None:
-        say(f"Downloaded before, and unchanged: {found}")
+        say(f"Downloaded before, and unchanged: {found} (remove it to download it again)")
         return found
     _agree(name, download.terms(name, release), wish)
     with _bars() as (bar, tell):
@@ -124,7 +124,7 @@ def _bars() -> Generator[tuple[Callable[[str], Report], Callable[[str], None]]]:
 
         def count(done: int, total: int | None) -> None:
             if not begun and not out.is_interactive:
-                size = "of unknown size" if total is None else f"{total / 1e6:,.1f} MB"
+                size = "of unknown size" if total is None else quantities.size(total)
                 tell(f"Downloading {name}, {size}, from byte {done:,}.")
             begun.append(True)
             shown.update(task, completed=done, total=total)
