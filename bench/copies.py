@@ -89,7 +89,7 @@ def load(copies: Copies, native: Callable[[], Native], sample: Sample) -> Pair:
 
 
 def stamp(content: str) -> str:
-    """Hash of what copies are made from: the pixels of the data set, and this very file."""
+    """Hash of what copies are made from: what is said of the data set's content, and this very file."""
     return hashlib.sha256(content.encode() + Path(__file__).read_bytes()).hexdigest()[:16]
 
 

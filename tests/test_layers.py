@@ -50,7 +50,7 @@ LAYERS = [
     {"augment"},
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine", "headers"},
     {"paired", "rows"},
-    {"archive", "fetch", "hosts", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
+    {"stamps", "archive", "fetch", "hosts", "leaderboard", "derived", "job", "locks", "events", "scalars", "watch"},
     {"ranking"},
     {"leaking", "verdict"},
     {"comparisons", "tables", "doubts", "merging", "provenance"},
