@@ -47,6 +47,11 @@ def test_a_photograph_has_as_many_copies_as_were_published(maker: str, expected:
     assert expected * 7 == len({one.id for one in copies.listed(photographs(7), Protocol("as-published", maker))})
 
 
+def test_a_copy_of_a_copy_is_of_the_same_photograph_as_the_copy_itself():
+    """Else the untouched one of a folder's `mirrored_x` would be drawn apart from those made of it."""
+    assert {"x"} == {copies.photograph(name) for name in ("x", "mirrored_x", "rotated_90_mirrored_x")}
+
+
 @pytest.mark.parametrize("prefix", copies.PREFIXES)
 def test_the_name_of_a_copy_tells_its_photograph(prefix: str):
     published = (
