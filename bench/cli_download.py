@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bench.fetch import Progress as Report
 
 PANEL = "Downloading"
+MIRROR = "BENCH_MIRROR"
 Download = Annotated[
     bool, typer.Option("--download", rich_help_panel=PANEL, help="Fetch the files, where a public address is known.")
 ]
@@ -34,7 +36,7 @@ Mirror = Annotated[
     typer.Option(
         "--mirror",
         metavar="URL",
-        envvar="BENCH_MIRROR",
+        envvar=MIRROR,
         rich_help_panel=PANEL,
         help="Another address of the file; one that ends in a slash stands before the file's name.",
     ),
@@ -63,8 +65,11 @@ def source(name: str, data_home: Path, given: Path | None, wish: Wish) -> Path |
         DataError: If there is nothing to download, the terms are not accepted, or a file cannot be had.
     """
     if not wish.download:
-        if wish.accept or wish.release or wish.sha256:
-            raise StudyError("--accept-licence, --release and --sha256 are for --download. Add it, or leave them out.")
+        mirror = wish.mirror and wish.mirror != os.environ.get(MIRROR)  # which may be set for other times
+        if wish.accept or wish.release or wish.sha256 or mirror:
+            raise StudyError(
+                "--accept-licence, --release, --mirror and --sha256 are for --download. Add it, or leave them out."
+            )
         return given
     if given is not None:
         raise StudyError(f"--download and --from {given} are two ways to the same files. Leave one out.")
