@@ -17,6 +17,7 @@ from bench.store import check_room, writing
 
 LARGEST = 64 * 2**30  # unpacked bytes of one archive
 EXPANSION = 200  # unpacked bytes per packed byte of one member; pictures stay below 10
+LONGEST = 255  # bytes of a name, as file systems have it
 SPARSE = ".npy"  # but masks as arrays of 64 bits reach hundreds: only the disk and LARGEST limit these
 
 
@@ -95,14 +96,30 @@ def _zip(path: Path) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]
             members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
             for member in members:
                 _check(member, path)
+            _check_places([PurePosixPath(member.filename) for member in members], path)
             total = sum(member.file_size for member in members)
             if total > LARGEST:
                 raise DataError(
                     f"{path} would unpack to {total / 2**30:.0f} GiB; at most {LARGEST >> 30} GiB are allowed."
                 )
             yield archive, members
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
+    except RuntimeError as error:  # a password, or a way of packing that Python does not know
+        raise DataError(
+            f"{path} cannot be unpacked here: {error}. Unpack it with another program and give the folder with --from."
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
         raise DataError(f"{path} is a damaged zip: {error}. Download it again.") from error
+
+
+def _check_places(files: list[PurePosixPath], path: Path) -> None:
+    """Refuse names that no folder can hold, so that a zip is never found out half unpacked."""
+    folders = {folder for file in files for folder in file.parents}
+    for file in files:
+        if not file.parts or file in folders or any(len(part.encode()) > LONGEST for part in file.parts):
+            raise DataError(
+                f"{path} holds the name {str(file)[:80]!r}, which is empty, that of a folder as well, or longer than "
+                f"{LONGEST} bytes. It is not unpacked."
+            )
 
 
 def _check(member: zipfile.ZipInfo, path: Path) -> None:

@@ -42,7 +42,7 @@ class Look(NamedTuple):
     """What is kept of one pair for all later comparing.
 
     Attributes:
-        content: sha256 of the pixels of the image.
+        content: sha256 of the pixels of the image; empty where it is of one colour: empty fields are no copies.
         largest: Pixels of the largest piece of foreground.
         file: The mask file as it is stored; None where there is none to look at.
     """
@@ -116,7 +116,8 @@ def _made(name: str, prepared: Prepared, bar: Bar, crops_s: float) -> Audit:
             looks.append(one)
             progress(len(looks), len(entries))
     with _timed(seconds, "copies"), bar("Comparing images") as progress:
-        pairs, left = resemblance.copies([one.seen for one in looks], [one.content for one in looks], progress)
+        exact = [one.content or ids[at] for at, one in enumerate(looks)]
+        pairs, left = resemblance.copies([one.seen for one in looks], exact, progress)
     copied = resemblance.repeated(pairs)
     with _timed(seconds, "crops"), bar("Looking for crops") as progress:
         cut = cuttings.crops([None if at in copied else one.seen for at, one in enumerate(looks)], crops_s, progress)
@@ -145,7 +146,7 @@ def look(read: Read, entry: Entry) -> Look:
     image, mask = read(entry)
     image, mask = np.ascontiguousarray(image), np.ascontiguousarray(mask)
     return Look(
-        content=hashlib.sha256(image.data).hexdigest(),
+        content="" if (image == image[0, 0]).all() else hashlib.sha256(image.data).hexdigest(),
         seen=resemblance.seen(image),
         lies=alignment.aligned(image, mask),
         largest=contents.largest(mask),

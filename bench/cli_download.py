@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench import cli_rows
+from bench import cli_rows, quantities
 from bench.cli_options import console, say
 from bench.errors import DataError, StudyError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bench.fetch import Progress as Report
 
 PANEL = "Downloading"
+MIRROR = "BENCH_MIRROR"
 Download = Annotated[
     bool, typer.Option("--download", rich_help_panel=PANEL, help="Fetch the files, where a public address is known.")
 ]
@@ -34,7 +36,7 @@ Mirror = Annotated[
     typer.Option(
         "--mirror",
         metavar="URL",
-        envvar="BENCH_MIRROR",
+        envvar=MIRROR,
         rich_help_panel=PANEL,
         help="Another address of the file; one that ends in a slash stands before the file's name.",
     ),
@@ -63,8 +65,11 @@ def source(name: str, data_home: Path, given: Path | None, wish: Wish) -> Path |
         DataError: If there is nothing to download, the terms are not accepted, or a file cannot be had.
     """
     if not wish.download:
-        if wish.accept or wish.release or wish.sha256:
-            raise StudyError("--accept-licence, --release and --sha256 are for --download. Add it, or leave them out.")
+        mirror = wish.mirror and wish.mirror != os.environ.get(MIRROR)  # which may be set for other times
+        if wish.accept or wish.release or wish.sha256 or mirror:
+            raise StudyError(
+                "--accept-licence, --release, --mirror and --sha256 are for --download. Add it, or leave them out."
+            )
         return given
     if given is not None:
         raise StudyError(f"--download and --from {given} are two ways to the same files. Leave one out.")
@@ -75,7 +80,7 @@ def source(name: str, data_home: Path, given: Path | None, wish: Wish) -> Path |
     release = download.chosen(name, wish.release, wish.mirror, wish.sha256)
     found = download.there(name, release, data_home)
     if found is not None:
-        say(f"Downloaded before, and unchanged: {found}")
+        say(f"Downloaded before, and unchanged: {found} (remove it to download it again)")
         return found
     _agree(name, download.terms(name, release), wish)
     with _bars() as (bar, tell):
@@ -124,7 +129,7 @@ def _bars() -> Generator[tuple[Callable[[str], Report], Callable[[str], None]]]:
 
         def count(done: int, total: int | None) -> None:
             if not begun and not out.is_interactive:
-                size = "of unknown size" if total is None else f"{total / 1e6:,.1f} MB"
+                size = "of unknown size" if total is None else quantities.size(total)
                 tell(f"Downloading {name}, {size}, from byte {done:,}.")
             begun.append(True)
             shown.update(task, completed=done, total=total)

@@ -93,7 +93,7 @@ def worths(content: Content) -> Iterator[Table]:
         short = figures.short(line.architecture for line in one.lines)
         told = Table(
             title=f"What the leak is worth: {escape(one.title)}",
-            caption=escape(f"{one.sentence}\n{worth.NOTE}"),
+            caption=escape(f"{one.sentence}\n{one.note}"),
             title_justify="left",
             caption_justify="left",
         )

@@ -77,8 +77,10 @@ def listed(samples: Sequence[Sample], protocol: Protocol) -> list[Sample]:
 
 
 def photograph(name: str) -> str:
-    """The id of the image that a copy was made of, from the copy's own; of any other id, that id."""
-    return next((name.removeprefix(prefix) for prefix in PREFIXES if name.startswith(prefix)), name)
+    """The id of the image that a copy, or a copy of a copy, was made of; of any other id, that id."""
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), ""):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def load(copies: Copies, native: Callable[[], Native], sample: Sample) -> Pair:
@@ -89,7 +91,7 @@ def load(copies: Copies, native: Callable[[], Native], sample: Sample) -> Pair:
 
 
 def stamp(content: str) -> str:
-    """Hash of what copies are made from: the pixels of the data set, and this very file."""
+    """Hash of what copies are made from: what is said of the data set's content, and this very file."""
     return hashlib.sha256(content.encode() + Path(__file__).read_bytes()).hexdigest()[:16]
 
 

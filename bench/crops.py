@@ -1,9 +1,9 @@
 """Images that lie within another image of the data set, cut out at the same pixel scale, or overlap with it.
 
-Points of the images that look alike vote for where one lies upon the other, in any of the eight positions; what three
-points agree on is confirmed by correlating all that the two share. Not covered: parts that were enlarged or reduced
-before they were stored, turned by other angles than quarter turns or bent; parts of less than about 70 pixels of the
-scale at which they meet the whole (`bench.keypoints`); and parts that show fewer than three points.
+Points of the images that look alike vote for where one lies upon the other, in any of the eight positions; what some of
+them agree on is confirmed by correlating all that the two share. Not covered: parts that were enlarged or reduced
+before they were stored, turned by other angles than quarter turns or bent; parts that come to less than LEAST pixels of
+the thumbnail of the whole; and parts that show fewer than VOTES points.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ VOTES = 3
 SHARE = 0.05
 CORRELATED = 0.9
 """Correlation of the shared part from which one image lies in the other."""
+SURE = 16
+"""Points that agree so surely that a correlation of LIKELY is enough: parts without cells are mostly noise."""
+LIKELY = 0.6
 OVERLAP = 0.25
 """Share of the smaller image that must lie in the other."""
 WHOLE = 0.95  # share of both images from which they are copies, not crops
 HOPELESS = 0.4  # correlation below which a place is not looked at more closely
 COMPARED = 128  # longest edge at which two images are compared [pixels]
-LEAST = 12  # edge of the shared part at which two images are compared, at the least [pixels of the thumbnail]
+LEAST = 24  # edge of the shared part at which two images are compared, at the least [pixels of the thumbnail]
 SURROUNDINGS = 4.0  # standard deviation of the blur that stands for the surroundings [pixels of the comparison]
 ASKED = 300  # points of a scale by which an image is looked for
 BATCH = 32  # images that are looked up at a time, between looks at the clock
@@ -81,6 +84,7 @@ class _Vote(NamedTuple):
     asked: int
     position: str
     offset: tuple[float, float]
+    points: int  # that agree
 
 
 class _OutOfTime(Exception):
@@ -177,7 +181,7 @@ def _votes(seen: Sequence[Seen | None], order: Sequence[int], batch: range, indi
             pairs = np.stack([index.owners[stored], owners[asked]], axis=1)
             for first, second, offset, votes in _agreed(pairs, offsets, stored, _AGREE * scale):
                 if votes >= least[second - batch.start]:
-                    yield _Vote(first, second, position, offset)
+                    yield _Vote(first, second, position, offset, votes)
 
 
 def _agreed(
@@ -225,7 +229,8 @@ def _confirmed(seen: Sequence[Seen | None], order: Sequence[int], vote: _Vote) -
     correlation, (row, column) = _aligned(outer, inner, vote, (height, width))
     box = (max(0, column), max(0, row), min(outer.width, column + width), min(outer.height, row + height))
     shared = max(0, box[2] - box[0]) * max(0, box[3] - box[1])
-    if correlation < CORRELATED or shared < OVERLAP * _area(inner) or shared > WHOLE * _area(outer):
+    least = LIKELY if vote.points >= SURE else CORRELATED
+    if correlation < least or shared < OVERLAP * _area(inner) or shared > WHOLE * _area(outer):
         return None
     return Crop(order[vote.asked], order[vote.stored], box, correlation, vote.position)
 

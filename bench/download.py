@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import archive, catalog, fetch, hosts, locks, names
+from bench import archive, catalog, fetch, hosts, locks, names, quantities
 from bench.errors import DataError, NameUnknown
 from bench.specs import DatasetSpec, Release, RemoteFile
 from bench.store import sha256 as hash_of
@@ -82,7 +82,7 @@ def terms(name: str, release: Release) -> dict[str, str]:
     spec = catalog.dataset(name)
     lines = {"licence": spec.licence, "citation": spec.citation, "homepage": spec.homepage, "release": release.title}
     for remote in release.files:
-        size = "size unknown" if remote.size is None else f"{remote.size / 1e6:,.0f} MB"
+        size = "size unknown" if remote.size is None else quantities.size(remote.size)
         known = "no published hash" if remote.sha256 is None else f"sha256 {remote.sha256}"
         lines[remote.name] = f"{size}, {known}, from {hosts.page(remote)}"
     return lines

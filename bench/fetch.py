@@ -10,24 +10,21 @@ What comes is never trusted: it is bytes of a size and a hash, and `bench.archiv
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import hashlib
 import http.client
 import json
-import math
 import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.message import Message
 from http.client import HTTPMessage
 from pathlib import Path
 from time import sleep
 from typing import IO, Any
 
+from bench import headers
 from bench.archive import LARGEST
 from bench.errors import DataError, Unfinished
 from bench.store import ROOM, check_room, write_bytes, writing
@@ -137,8 +134,7 @@ def fetch(order: Order, path: Path, progress: Progress, say: Callable[[str], Non
         StoreError: If the disk has no room for it.
         Unfinished: If the server stopped answering; what came is kept.
     """
-    if urllib.parse.urlsplit(order.url).scheme not in ("http", "https"):
-        raise DataError(f"{order.url} is no address to download from. Give one that begins with https:// or http://.")
+    _check_address(order.url)
     part = Part(path.with_name(f"{path.name}.part"), order.url)
     part.recall()
     try:
@@ -184,6 +180,22 @@ def check_hash(found: str, wanted: str | None, url: str) -> None:
         raise DataError(
             f"{url} has the sha256 {found}, not {wanted.lower()}: it is damaged, or another version. It was removed; "
             f"try again. {ELSEWHERE}"
+        )
+
+
+def _check_address(url: str) -> None:
+    """Refuse what no server can be asked for, before any is; and a password, which would be kept beside the file."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        whole = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        )
+    except ValueError:  # brackets without an end, a port that is no number
+        whole = False
+    if not whole or any(not "!" <= letter <= "~" for letter in url):
+        raise DataError(
+            f"{url.rpartition('@')[2]!r} is no address to download from. Give one like https://HOST/PATH, or http://, "
+            "without a user name and password, with blanks and accents as a browser writes them (%20)."
         )
 
 
@@ -259,7 +271,7 @@ def _told(order: Order, error: urllib.error.HTTPError, part: Part) -> Exception:
         part.discard()
         return Broken("The file changed on the server", wait=0.0)
     if error.code in TRANSIENT:
-        wait = _pause(error.headers)
+        wait = headers.pause(error.headers)
         if wait is not None and wait > LONGEST:
             return Unfinished(
                 f"{order.url} wants a pause of {wait:.0f} s ({status}). Run the same command then: it goes on where it "
@@ -275,13 +287,11 @@ def _told(order: Order, error: urllib.error.HTTPError, part: Part) -> Exception:
 
 def _begin(order: Order, part: Part, response: Any) -> None:
     """Compare what is about to come with what is expected, and with what is here."""
-    headers, length = response.headers, _number(response.headers.get("Content-Length"))
-    validator = _validator(headers)
-    if headers.get("Content-Encoding", "identity") != "identity":
-        raise DataError(
-            f"{order.url} comes packed ({headers['Content-Encoding']}), which was not asked for. {ELSEWHERE}"
-        )
-    start, total = _span(headers.get("Content-Range")) if response.status == 206 else (0, length)
+    told, length = response.headers, headers.number(response.headers.get("Content-Length"))
+    validator = headers.validator(told)
+    if told.get("Content-Encoding", "identity") != "identity":
+        raise DataError(f"{order.url} comes packed ({told['Content-Encoding']}), which was not asked for. {ELSEWHERE}")
+    start, total = headers.span(told.get("Content-Range")) if response.status == 206 else (0, length)
     same = (
         response.status == 206
         and 0 < part.have == start
@@ -312,42 +322,25 @@ def _read(read: Callable[[int], bytes], count: int) -> bytes:
     try:
         return read(count)
     except http.client.IncompleteRead as error:
-        return error.partial  # the next one says that there is no more
+        if not error.partial:  # no more comes, though the server never said that this is all
+            raise Broken("The connection ended before the file did") from error
+        return error.partial
     except (OSError, http.client.HTTPException) as error:
         raise Broken(f"The connection broke ({error or type(error).__name__})") from error
 
 
-def _validator(headers: Message) -> str:
-    """What tells this version of a file from others; empty when the server does not say."""
-    tag = headers.get("ETag", "")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
-
-
-def _span(text: str | None) -> tuple[int, int | None]:
-    """Where a part begins, and how long the whole is; -1 when that cannot be understood."""
-    unit, _, rest = (text or "").partition(" ")
-    span, _, total = rest.partition("/")
-    start = _number(span.partition("-")[0])
-    return (-1 if unit != "bytes" or start is None else start), _number(total)
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
-
-
-def _pause(headers: Message) -> float | None:
-    """How long a server asks to wait [s]; None when it does not say."""
-    text = headers.get("Retry-After", "")
-    if (seconds := _number(text)) is not None:
-        return float(seconds)
-    with contextlib.suppress(ValueError, TypeError):
-        when = email.utils.parsedate_to_datetime(text)
-        return float(max(math.ceil((when - datetime.now(UTC)).total_seconds()), 0))
-    return None
-
-
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a server to another address on the web, never out of an encrypted connection."""
+
+    def http_error_302(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage):
+        """See the class it is of, which does not expect an address that is none."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError as error:
+            fp.close()
+            raise DataError(f"{req.full_url} points to an address that is none ({error}). {ELSEWHERE}") from error
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str

@@ -34,6 +34,8 @@ from bench import (
     plan,
     pool,
     protocols,
+    quantities,
+    stamps,
 )
 from bench.decode import Entry
 from bench.errors import DataError, NotPrepared, StoreError
@@ -214,7 +216,7 @@ def prepare(
     spec = None if catalog.is_folder(name) else catalog.dataset(name)
     source = Path(name) if spec is None else spec.raw or source
     folder = location(name, data_home)
-    found, stamp = _read_index(folder), _stamp(name, source)
+    found, stamp = _read_index(folder), stamps.raw(name, source)
     if found is not None and found.stamp == stamp and native in (None, found.native):
         return Prepared(folder, found)
     spec = spec or catalog.dataset(name)  # looks into every mask of a folder, hence only now
@@ -286,11 +288,11 @@ def _copied(
     name: str, protocol: Protocol, base: Prepared, data_home: Path, progress: Progress, recipe: Recipe | None, say: Say
 ) -> Prepared:
     """The copies of a prepared data set, prepared likewise; its raw files are not looked at again."""
-    folder, stamp = location(name, data_home), copies.stamp(base.index.hash)
+    index, title, folder = base.index, f"{base.index.title}, {protocol.title}", location(name, data_home)
+    stamp = copies.stamp(repr((index.hash, title, index.licence, index.citation, index.classes)))
     found = _read_index(folder)
     if found is not None and found.stamp == stamp:
         return Prepared(folder, found)
-    index, title = base.index, f"{base.index.title}, {protocol.title}"
     spec = DatasetSpec(
         title=title,
         classes=index.classes,
@@ -299,7 +301,6 @@ def _copied(
         licence=index.licence,
         citation=index.citation,
         homepage="",
-        generated=True,
     )
     blank = replace(index, name=name, title=title, stamp=stamp, hash="", entries=(), native=True, source="")
     return _write(spec, Path(), blank, folder, progress, recipe, say)
@@ -327,7 +328,7 @@ def _write(
     room += 0 if recipe is None else derived.needed(sizes, recipe)
     check_room(folder.parent, room + ROOM)
     free = shutil.disk_usage(folder.parent).free
-    say(f"{len(samples)} pairs need about {_bytes(room)} on {folder.parent}; {_bytes(free)} free")
+    say(f"{len(samples)} pairs need about {quantities.size(room)} on {folder.parent}; {quantities.size(free)} free")
     with writing(folder):
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".prepare-"))
     try:
@@ -344,7 +345,7 @@ def _write(
         prints, exact = [signs for _, signs in decoded], [entry.hash for entry, _ in decoded]
         known = duplicates.sourced(samples, prints, exact, say)
         entries = [replace(entry, sample=sample) for (entry, _), sample in zip(decoded, known, strict=True)]
-        index = replace(blank, hash=_hash(spec.classes, entries), entries=tuple(entries))
+        index = replace(blank, hash=stamps.content(spec.classes, entries), entries=tuple(entries))
         write_bytes(temporary / "index.json", json.dumps(asdict(index)).encode())
         shutil.rmtree(folder, ignore_errors=True)
         with writing(folder):
@@ -371,37 +372,12 @@ def _again(load: Callable[[Sample], tuple[np.ndarray, np.ndarray]], entry: Entry
 @functools.lru_cache(maxsize=64)
 def _loader(name: str, source: str, stamp: str) -> Callable[[Sample], tuple[np.ndarray, np.ndarray]]:
     """What reads the raw files of a data set again, once it is sure that they are the ones that were prepared."""
-    if stamp != _stamp(name, Path(source) if source else None):
+    if stamp != stamps.raw(name, Path(source) if source else None):
         raise DataError(
             f"The native pixels of {name!r} were not kept, and its raw files in {source} are gone or changed. Put them "
             f"back, or run: bench data prepare {name} --from PATH"
         )
     return catalog.dataset(name).load
-
-
-def _hash(classes: tuple[ClassSpec, ...], entries: list[Entry]) -> str:
-    """Where the raw files lay, and in which order they were read, is no part of what the data are."""
-    lines = sorted(f"{e.sample.id}\t{e.sample.source}\t{e.sample.split}\t{e.sample.label}\t{e.hash}" for e in entries)
-    return hashlib.sha256("\n".join([repr([spec.name for spec in classes]), *lines]).encode()).hexdigest()[:16]
-
-
-def _stamp(name: str, source: Path | None) -> str:
-    """Hash of what prepared data are made from: the reader's code, and names, sizes and times of all raw files."""
-    digest = hashlib.sha256(catalog.code_hash("datasets", name).encode())
-    if source is not None and source.exists():
-        for path in _raw_files(name, source):
-            state = path.stat()
-            digest.update(f"{path.relative_to(source)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _raw_files(name: str, source: Path) -> list[Path]:
-    """All files of an archive; of a plain folder those that a data set is made of, since results may lie there too."""
-    if source.is_file():
-        return [source]
-    inner = ("images", "masks", "train", "val", "test") if catalog.is_folder(name) else (".",)
-    below = [path for folder in inner for path in (source / folder).rglob("*") if path.is_file()]
-    return sorted({*below, *source.glob("*.toml"), *source.glob("*.json")})
 
 
 def _read_index(folder: Path) -> Index | None:
@@ -412,11 +388,9 @@ def _read_index(folder: Path) -> Index | None:
         index = _adapter().validate_json((folder / "index.json").read_bytes())
     except (OSError, pydantic.ValidationError):
         return None
-    if index.schema != SCHEMA:
-        return None
     pixels, size = folder / "pixels.bin", sum(4 * entry.height * entry.width for entry in index.entries)
     whole = not index.native or (pixels.is_file() and pixels.stat().st_size == size)
-    return index if whole else None
+    return index if whole and index.schema == SCHEMA else None
 
 
 @functools.cache
@@ -424,7 +398,3 @@ def _adapter():
     import pydantic
 
     return pydantic.TypeAdapter(Index)
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

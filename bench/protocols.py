@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -71,7 +72,12 @@ def apart(name: str) -> tuple[str, Protocol]:
     if not ("protocol" in name or "copies" in name) or is_dir(name):  # a folder may be called like that
         return name, CLEAN
     path, _, inner = name.rpartition("[")
-    stem, options = (path, names.parse(f"folder[{inner}")[1]) if is_dir(path) else names.parse(name)
+    try:
+        stem, options = (path, names.parse(f"folder[{inner}")[1]) if is_dir(path) else names.parse(name)
+    except NameUnknown as error:
+        if "[" in path or "]" in path:
+            raise NameUnknown(f"{error} Or is it a folder? There is none called {path!r} here.") from error
+        raise
     own = {key: names.spell(options.pop(key)) for key in ("protocol", "copies") if key in options}
     if not own:
         return name, CLEAN
@@ -88,11 +94,17 @@ def apart(name: str) -> tuple[str, Protocol]:
 
 
 def told(name: str) -> tuple[str, Protocol]:
-    """As `apart`; but a name that this machine cannot read, of somebody else's results, says no protocol."""
-    try:
-        return apart(name)
-    except NameUnknown:
-        return name, CLEAN
+    """As `apart`, of results that may be somebody else's: their folder need not be here, whatever it is called.
+
+    A name that cannot be read says no protocol.
+    """
+    base, _, inner = name.rpartition("[")
+    for text, stem in ((name, None), (f"folder[{inner}", base)):
+        with contextlib.suppress(NameUnknown):
+            rest, found = apart(text)
+            if stem is None or (rest == "folder" and found.copied):
+                return stem or rest, found
+    return name, CLEAN
 
 
 def under(base: str, protocol: Protocol) -> str:

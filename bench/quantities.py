@@ -45,6 +45,12 @@ def memory(mebibytes: float | None) -> str:
     return f"{mebibytes:.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
 
 
+def size(count: float) -> str:
+    """Bytes as 0.2 kB, 12.3 MB or 1.2 GB; thousands, as web servers and shops count."""
+    power, unit = next(((power, unit) for power, unit in ((9, "GB"), (6, "MB")) if 10 * count >= 10**power), (3, "kB"))
+    return f"{count / 10**power:.1f} {unit}"
+
+
 def speed(images_s: float | None) -> str:
     """Throughput as 8.4/s or 1,230/s."""
     return "n/a" if images_s is None else f"{images_s:,.0f}/s" if images_s >= 100 else f"{images_s:.3g}/s"

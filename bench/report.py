@@ -231,7 +231,6 @@ def _context(content: Content) -> dict[str, Any]:
         "sections": parts,
         "across": across,
         "worth": content.worth,
-        "worth_note": worth.NOTE,
         "protocol_headings": worth.HEADINGS,
         "compared": overview.compared(study, content.boards),
         "overall": None if across is None else overview.answer(across, profile),

@@ -166,8 +166,13 @@ def unpaired(one: Sample, other: Sample) -> Interval | None:
     parts = [(error**2, freedom) for error, freedom in found]  # ty: ignore[not-iterable]
     half = quantile(_freedom(parts)) * math.sqrt(sum(variance for variance, _ in parts))
     difference = other.value - one.value
-    low, high = difference - half, difference + half
-    return (max(low, -1.0), min(high, 1.0)) if one.share and other.share else (low, high)
+    return possible((difference - half, difference + half), one, other)
+
+
+def possible(interval: Interval, one: Sample, other: Sample) -> Interval:
+    """What of an interval of a difference there can be: two shares differ by 1 at most."""
+    low, high = interval
+    return (max(low, -1.0), min(high, 1.0)) if one.share and other.share else interval
 
 
 def draws(samples: Sequence[Sample]) -> Values:

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench import album, plan, recompute, report
 from bench import study as studies
-from bench.errors import BenchError, DataError, StoreError, StudyError
+from bench.errors import BenchError, DataError, NameUnknown, StoreError, StudyError
 from bench.metrics import Counts
 from bench.prepare import reopen
 from bench.records import Record, Status
@@ -301,7 +301,7 @@ def _masks(audit: _Audit, data_home: Path) -> None:
     for dataset in sorted({cell.dataset for cell in audit.counts}):
         try:
             index = reopen(dataset, data_home).index
-        except (DataError, StoreError):
+        except (DataError, NameUnknown, StoreError):  # a folder that is gone may be called like no name
             audit.report.notes.append(f"{dataset} is not prepared in {data_home}; its masks were not counted again.")
             continue
         pixels, others = {entry.sample.id: list(entry.pixels) for entry in index.entries}, list[str]()

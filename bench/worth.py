@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import copies, figures, leaderboard, names, protocols, statistics
+from bench import copies, figures, leaderboard, names, paired, protocols, statistics
 from bench.leaderboard import Board, Standing
 from bench.metrics import Metric, Profile
 from bench.quantities import word
@@ -21,11 +21,14 @@ HEADINGS = {
     "as-published": "copies, split by file (leak)",
 }
 """How the protocols are called, the one without copies first and the leak last."""
-NOTE = (
-    "Test files differ between the protocols, so that nothing is paired: photographs are resampled on either side by "
-    "themselves, all copies of one together. The leaderboards resample files as if copies were independent: with "
-    "copies, their intervals are too narrow."
+PAIRED = (
+    "Both protocols test the same photographs: these are resampled on both sides at once, all copies of one together."
 )
+UNPAIRED = (
+    "The protocols do not test the same photographs, so that nothing is paired: these are resampled on either side by "
+    "themselves, all copies of one together."
+)
+NARROW = "The leaderboards resample files as if copies were independent: with copies, their intervals are too narrow."
 
 
 class Score(NamedTuple):
@@ -41,6 +44,7 @@ class Line(NamedTuple):
     Attributes:
         scores: By protocol; None without a score.
         difference: The score under the table's `other` protocol minus that under `honest`; `interval` holds 95%.
+        paired: Whether both test the same photographs.
     """
 
     architecture: str
@@ -48,6 +52,7 @@ class Line(NamedTuple):
     scores: Mapping[str, Score | None]
     difference: float | None
     interval: Interval | None
+    paired: bool = False
 
     @property
     def told(self) -> bool:
@@ -78,6 +83,11 @@ class Table(NamedTuple):
     single: bool
     lines: tuple[Line, ...]
     sentence: str
+
+    @property
+    def note(self) -> str:
+        """How the intervals came about."""
+        return f"{PAIRED if all(line.paired for line in self.lines) else UNPAIRED} {NARROW}"
 
 
 def tables(boards: Sequence[Board], profile: Profile) -> list[Table]:
@@ -160,22 +170,34 @@ def sentence(table: Table) -> str:
     return f"{what} {verb} {table.metric} by {abs(mean):.3f}{several}{largest}. {sure[0].upper()}{sure[1:]} {surely}."
 
 
-def _line(key: tuple[str, str | None], samples: Mapping[str, Sample | None], first: str, last: str) -> Line:
+class _Tested(NamedTuple):
+    """A number with its noise, and the photographs it is of."""
+
+    sample: Sample
+    photographs: frozenset[str]
+
+
+def _line(key: tuple[str, str | None], tested: Mapping[str, _Tested | None], first: str, last: str) -> Line:
     scores = {
-        word: None if sample is None else Score(sample.value, statistics.sure(sample))
-        for word, sample in samples.items()
+        word: None if found is None else Score(found.sample.value, statistics.sure(found.sample))
+        for word, found in tested.items()
     }
-    one, other = samples[first], samples[last]
+    one, other = tested[first], tested[last]
     if one is None or other is None:
         return Line(*key, scores, None, None)
-    return Line(*key, scores, other.value - one.value, statistics.unpaired(one, other))
+    if one.photographs != other.photographs:
+        interval, alike = statistics.unpaired(one.sample, other.sample), False
+    else:  # drawn alike, since these are equally many in the same order
+        found, alike = paired.compare(other.sample, one.sample), True
+        interval = None if found is None else statistics.possible(found.interval, one.sample, other.sample)
+    return Line(*key, scores, other.sample.value - one.sample.value, interval, alike)
 
 
-def _sample(standing: Standing, metric: Metric) -> Sample | None:
+def _sample(standing: Standing, metric: Metric) -> _Tested | None:
     """The score of a standing, with its noise over photographs, all copies of one drawn together; None without one."""
     runs = leaderboard.runs(standing, metric)
     ids = [
-        f"{row.cell.fold}/{copies.photograph(name)}"
+        copies.photograph(name)  # whatever fold it is in: where copies are split by file, they are in several
         for row in standing.rows
         if runs and row.cell.seed == min(runs) and row.counts is not None and row.status in SCORED
         for name in row.ids
@@ -183,7 +205,7 @@ def _sample(standing: Standing, metric: Metric) -> Sample | None:
     if not standing.complete or not runs or any(len(run) != len(ids) for run in runs.values()):
         return None
     found = statistics.sample(metric, list(runs.values()), groups=np.unique(ids, return_inverse=True)[1])
-    return None if found is None else replace(found, share=metric.better == "higher")
+    return None if found is None else _Tested(replace(found, share=metric.better == "higher"), frozenset(ids))
 
 
 def _tested(board: Board) -> tuple[int, int]:

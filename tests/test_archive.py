@@ -172,10 +172,20 @@ def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "gone.zip", tmp_path / "scratch")
 
 
-def test_a_name_that_is_both_file_and_folder_is_refused(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "a.zip", {"x": b"1", "x/y": b"2"})
-    with pytest.raises(BenchError, match="Cannot write") as caught, archive.opened(path, tmp_path / "scratch"):
-        pass
+@pytest.mark.parametrize("name", ["x/y", ".", f"{'n' * 256}.png"], ids=["folder as well", "none", "too long"])
+def test_a_name_that_no_folder_can_hold_is_refused_before_anything_is_unpacked(name: str, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"x": b"1", name: b"2"})
 
-    assert "\n" not in str(caught.value)
-    assert [] == list((tmp_path / "scratch").iterdir())
+    with pytest.raises(DataError, match="a folder as well"):
+        archive.check(path, contents=False)
+    assert "It is not unpacked" in refused(path, tmp_path / "scratch")
+
+
+def test_a_zip_packed_in_an_unknown_way_is_not_called_damaged(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"x": b"1"}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    for start, offset in ((0, 8), (data.index(b"PK\x01\x02"), 10)):
+        data[start + offset] = 9  # Deflate64, as Windows packs what is large
+    path.write_bytes(data)
+
+    assert "Unpack it with another program" in refused(path, tmp_path / "scratch")

@@ -269,3 +269,17 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_is_looked_at(
     assert (2, 1) == (code, err.count("\n"))
     assert "ends in .html" in err
     assert not (tmp_path / "home").exists()
+
+
+def test_empty_fields_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    for number in range(6):
+        mask = np.zeros((48, 48), np.uint8)
+        mask[8:24, 8 : 16 + number] = 1
+        for kind, picture in (("images", np.zeros((48, 48, 3), np.uint8)), ("masks", mask)):
+            (tmp_path / "set" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / "set" / kind / f"{number}.png")
+
+    code, found, leaked = told(tmp_path / "set", tmp_path)
+
+    assert not {Kind.EXACT, Kind.NEAR} & {one.kind for one in found.findings}
+    assert (0, {"val": [], "test": []}) == (code, leaked)

@@ -124,7 +124,7 @@ def test_a_seed_splits_its_own_copies_by_file_where_that_is_asked_for(name: str)
     assert STEPS[name][1] == len(copies.MOVES[copied])
 
 
-def test_the_leak_is_shown_on_the_same_cells_under_every_protocol() -> None:
+def test_the_leak_is_shown_on_the_same_cells_with_and_without_it() -> None:
     told = [protocols.apart(name) for name in run.resolve(study.load("leak-demo")).datasets]
 
     assert {"split-first", "as-published"} == {protocol.word for _, protocol in told}

@@ -169,10 +169,21 @@ def test_options_that_make_no_sense_are_told(
     assert [] == kept(home)
 
 
-def test_options_of_a_download_need_one(home: Path) -> None:
-    code, _, err = call("data", "prepare", "blood_cell", "--accept-licence", "--from", "x.zip")
+@pytest.mark.parametrize(
+    "option", [["--accept-licence"], ["--mirror", "http://127.0.0.1/a.zip"]], ids=["terms", "mirror"]
+)
+def test_options_of_a_download_need_one(home: Path, option: list[str]) -> None:
+    code, _, err = call("data", "prepare", "blood_cell", *option, "--from", "x.zip")
 
-    assert (2, "for --download") == (code, err[err.find("for --d") : err.find("for --d") + 14])
+    assert 2 == code
+    assert "are for --download" in err
+
+
+def test_a_mirror_that_is_always_set_is_for_downloads_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_MIRROR", "http://127.0.0.1/")
+    code, _, err = call("data", "prepare", "blood_cell", "--from", "x.zip")
+
+    assert (2, True) == (code, "x.zip does not exist" in err)
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,40 @@ def test_an_address_out_of_the_web_is_refused(site: Site, tmp_path: Path, url: s
     assert "no address to download from" in refused(site, tmp_path, url=url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http:///data.zip", "http://[bad/data.zip", "http://127.0.0.1:x/", "http://127.0.0.1/ä", "http://127.0.0.1/a b"],
+)
+def test_an_address_that_is_none_is_refused_at_once(site: Site, tmp_path: Path, url: str, pauses: list[float]) -> None:
+    assert "no address to download from" in refused(site, tmp_path, url=url)
+    assert [] == pauses
+
+
+def test_a_password_in_an_address_is_neither_used_nor_repeated(site: Site, tmp_path: Path) -> None:
+    url = f"{site.address.replace('http://', 'http://me:secret@')}/data.zip"
+
+    said = refused(site, tmp_path, url=url)
+
+    assert "without a user name and password" in said
+    assert "secret" not in said
+    assert [] == site.asked
+
+
+def test_a_redirect_to_an_address_that_is_none_is_told(site: Site, tmp_path: Path) -> None:
+    site.turns = [Turn(status=302, headers={"Location": "http://[bad/data.zip"})]
+
+    assert "points to an address that is none" in refused(site, tmp_path)
+
+
+def test_pieces_that_end_early_are_not_taken_for_all(site: Site, tmp_path: Path, pauses: list[float]) -> None:
+    half = CONTENT[:300_000]
+    pieces = b"%x\r\n%s\r\n" % (len(half), half)  # and no piece of length 0, which would end them
+    site.turns = [Turn(body=pieces, length=False, headers={"Transfer-Encoding": "chunked"})]
+
+    assert HASH == get(site, tmp_path)
+    assert 1 == len(pauses)
+
+
 def test_a_redirect_is_followed_with_the_range_but_tells_no_other_server_who_asks(site: Site, tmp_path: Path) -> None:
     with serving() as store:
         store.files["data.zip"] = CONTENT

@@ -386,7 +386,7 @@ def test_a_full_disk_is_told_before_the_start(
         assert [] == list(home.iterdir())
     else:
         prepare.prepare(str(raw), home, native=native, say=said.append)
-        assert said[0].startswith("2 pairs need about 0.0 MB on ")
+        assert said[0].startswith("2 pairs need about 0.0 kB on ")
 
 
 def exported(name: str, home: Path, target: Path) -> tuple[Prepared, Prepared]:

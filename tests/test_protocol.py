@@ -47,6 +47,11 @@ def test_a_photograph_has_as_many_copies_as_were_published(maker: str, expected:
     assert expected * 7 == len({one.id for one in copies.listed(photographs(7), Protocol("as-published", maker))})
 
 
+def test_a_copy_of_a_copy_is_of_the_same_photograph_as_the_copy_itself():
+    """Else the untouched one of a folder's `mirrored_x` would be drawn apart from those made of it."""
+    assert {"x"} == {copies.photograph(name) for name in ("x", "mirrored_x", "rotated_90_mirrored_x")}
+
+
 @pytest.mark.parametrize("prefix", copies.PREFIXES)
 def test_the_name_of_a_copy_tells_its_photograph(prefix: str):
     published = (
@@ -333,6 +338,25 @@ def test_copies_are_made_once_and_again_where_their_images_changed(tmp_path: Pat
     assert made == (prepare.open_prepared(name, home).folder / "index.json").stat().st_mtime_ns
     Image.fromarray(np.full((40, 50, 3), 222, np.uint8)).save(folder / "images" / "cell_3.png")
     assert first.index.hash != prepare.open_prepared(name, home).index.hash
+
+
+def test_copies_follow_the_colours_and_the_licence_of_their_images(tmp_path: Path):
+    folder = _folder(tmp_path / "cells")
+    name = f"{folder}[protocol=split-first]"
+    first = prepare.open_prepared(name, tmp_path / "home").index
+    (folder / "dataset.toml").write_text(
+        'title = "Mine"\nlicence = "CC0"\n[[classes]]\nname = "background"\ncolour = [0, 0, 0]\nvalue = 0\n'
+        f'[[classes]]\nname = "{first.classes[1].name}"\ncolour = [1, 2, 3]\nvalue = 1\n'
+    )
+    second = prepare.open_prepared(name, tmp_path / "home").index
+
+    assert ("Mine, copies split by photograph", "CC0") == (second.title, second.licence)
+    assert (1, 2, 3) == second.classes[1].colour != first.classes[1].colour
+
+
+def test_a_folder_that_is_gone_is_asked_for(tmp_path: Path):
+    with pytest.raises(NameUnknown, match=r"There is none called .*my .odd., set' here"):
+        protocols.apart(f"{tmp_path}/my [odd], set[protocol=as-published]")
 
 
 def test_a_folder_of_a_user_stands_under_a_protocol(tmp_path: Path):

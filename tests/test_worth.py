@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests import synthetic
 
 PROFILE = metrics.profile("default")
 CLEAN, HONEST, LEAK = "smear", "smear[protocol=split-first]", "smear[protocol=as-published]"
+LEAKED = "as-published"
 PREFIXES = ("", "rotated_90_", "rotated_180_", "rotated_270_", "mirrored_", "flipped_")
 STUDY = Study(
     name="leaky",
@@ -60,15 +62,18 @@ def written(root: Path, wanted: Study = STUDY, *, without: tuple[str, ...] = ())
             if dataset == LEAK and architecture in without:
                 continue
             skill = 0.5 if loss is None else SKILLS[dataset] - 0.1 * (architecture == "fpn")
-            for seed in range(wanted.seeds + 1 if loss else 1):
-                cell = Cell(dataset=dataset, architecture=architecture, loss=loss, seed=seed)
-                counts = matrices(dataset, skill, seed)
+            for seed, fold in itertools.product(
+                range(wanted.seeds + 1 if loss else 1), range(1, wanted.folds + 1) if wanted.folds > 1 else [0]
+            ):
+                cell = Cell(dataset=dataset, architecture=architecture, loss=loss, seed=seed, fold=fold)
+                tested = slice(max(fold - 1, 0), None, wanted.folds)  # leaked, copies stand in every fold
+                counts = matrices(dataset, skill, seed)[tested]
                 record = synthetic.record(cell)
                 titles = {CLEAN: "Smear", HONEST: "Smear, copies split by photograph"}
                 data = replace(
                     record.data, title=titles.get(dataset, "Smear, copies split by file (leak)"), hash=dataset
                 )
-                hashed = kept.write_counts(cell, ids(dataset), counts)
+                hashed = kept.write_counts(cell, ids(dataset)[tested], counts)
                 kept.write(replace(record, data=data, counts_hash=hashed, params=None if loss is None else 100))
     return folder
 
@@ -112,6 +117,7 @@ def test_the_difference_and_its_interval_are_those_of_a_calculation_by_hand(fold
     assert dice(counts[LEAK]) == pytest.approx(line.scores["as-published"].value)
     assert (gain - half, gain + half) == pytest.approx(line.interval, rel=0.05)
     assert line.told
+    assert "do not test the same photographs" in tables(folder)[0].note
 
 
 def test_photographs_are_drawn_and_not_files():
@@ -142,6 +148,53 @@ def test_every_kind_of_metric_draws_the_same_groups(summed: bool):
 
     expected, found = (statistics.draw([one], counts, 20, groups)[0] for one in (plain, metric))
     assert expected == pytest.approx(found)
+
+
+def test_copies_that_are_tested_in_several_folds_are_drawn_together_all_the_same(tmp_path: Path, folder: Path):
+    """The same files once in one fold and once in two: what is known of the photographs is the same."""
+    folded = tables(written(tmp_path, replace(STUDY, folds=2)))[0]
+    whole = tables(folder)[0]
+
+    assert [line.scores[LEAKED] for line in whole.lines] == [line.scores[LEAKED] for line in folded.lines]
+    assert [line.interval for line in whole.lines] == [line.interval for line in folded.lines]
+    assert whole.images == folded.images
+
+
+def test_the_same_photographs_on_both_sides_are_paired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As in leak-demo, whose folds test every file once: by hand, and for a baseline that no split changes, exactly 0."""
+    monkeypatch.setattr(
+        "tests.test_worth.ids", lambda dataset: sorted(f"{p}q{at:02d}" for at in range(10) for p in PREFIXES)
+    )
+    found = tables(written(tmp_path, replace(STUDY, datasets=(HONEST, LEAK), folds=3)))[0]
+    one, other = (matrices(dataset, SKILLS[dataset]) for dataset in (HONEST, LEAK))
+    groups = [np.flatnonzero([name.endswith(f"q{at:02d}") for name in ids(HONEST)]) for at in range(10)]
+    random = np.random.default_rng(3)
+    drawn = [np.concatenate([groups[at] for at in random.integers(10, size=10)]) for _ in range(2000)]
+    error = np.std([dice(other[rows]) - dice(one[rows]) for rows in drawn], ddof=1) * (10 / 9) ** 0.5
+    gain, half = dice(other) - dice(one), stats.t.ppf(0.975, 9) * error
+
+    assert (gain - half, gain + half) == pytest.approx(found.lines[0].interval, rel=0.02)
+    assert (0.0, 0.0) == next(line.interval for line in found.lines if line.loss is None)
+    assert "Both protocols test the same photographs" in found.note
+
+
+def test_a_folder_that_is_not_here_any_more_has_its_table_all_the_same(tmp_path: Path):
+    name = "my [odd], set"
+    datasets = (f"{name}[copies=seed2,protocol=split-first]", f"{name}[copies=seed2,protocol=as-published]")
+    found = [
+        replace(board, dataset=dataset)
+        for board, dataset in zip(
+            leaderboard.boards(
+                leaderboard.rows(replace(STUDY, datasets=(HONEST, LEAK)), Store(written(tmp_path)), PROFILE), PROFILE
+            ),
+            datasets,
+            strict=True,
+        )
+    ]
+
+    assert [(name, "seed2", "split-first", "as-published")] == [
+        (table.dataset, table.copies, table.honest, table.other) for table in worth.tables(found, PROFILE)
+    ]
 
 
 def test_seeds_widen_the_interval(tmp_path: Path, folder: Path):
