@@ -254,10 +254,23 @@ def test_an_audit_is_kept_until_the_data_or_the_version_change(tmp_path: Path, m
 def test_a_search_that_ran_out_of_time_says_how_to_give_it_more(tmp_path: Path):
     root = plain_folder.write(tmp_path / "cells", FEW, size=128)
     code, found, _ = told(root, tmp_path, "--crops", "0")
-    _, out, _ = commands.call("data", "audit", root, "--data-home", tmp_path, "--to", tmp_path / "a.html")
+    _, out, _ = commands.call("data", "audit", root, "--data-home", tmp_path, "--to", tmp_path / "a.html", "--crops", 0)
 
     assert (0, [Kind.UNFINISHED]) == (code, [one.kind for one in found.findings])
     assert "--crops SECONDS" in out
+
+
+def test_a_hasty_search_for_crops_neither_stands_for_a_patient_one_nor_takes_its_place(tmp_path: Path):
+    root = plain_folder.write(tmp_path / "cells", FEW, size=160)
+    put(root, "test", "part", tuple(one[10:130, 20:150] for one in take(root, "train", "t01")))
+    hasty = told(root, tmp_path, "--crops", "0")
+    patient = told(root, tmp_path)
+    told(root, tmp_path, "--crops", "0")
+    kept = told(root, tmp_path)
+
+    assert (0, [Kind.UNFINISHED]) == (hasty[0], [one.kind for one in hasty[1].findings])
+    assert (1, [Kind.CROP]) == (patient[0], [one.kind for one in patient[1].findings])
+    assert patient == kept
 
 
 @pytest.mark.parametrize("target", ["page.txt", "."])
