@@ -106,8 +106,8 @@ def before(study: Study, place: Place, *, allow_leak: bool) -> None:
         if leak := found_in[fold]:
             if not allow_leak and not audits.intended(name):
                 raise DataError(
-                    f"{leak}. See {page}, or bench data audit {shlex.quote(name)}. Mend the data, or run with --allow-leak: the "
-                    "leaderboard then bears the stamp LEAK."
+                    f"{leak}. See {page}, or bench data audit {shlex.quote(name)}. Mend the data, or run with "
+                    "--allow-leak: the leaderboard then bears the stamp LEAK."
                 )
             meant = ", as its protocol is meant to" if audits.intended(name) else ""
             complain(f"{leak}{meant}. The leaderboard bears the stamp LEAK.")
