@@ -21,6 +21,7 @@ from bench import alignment, auditfile, catalog, contents, lineage, maskfiles, p
 from bench import crops as cuttings
 from bench.alignment import Alignment
 from bench.decode import Entry
+from bench.errors import StoreError
 from bench.findings import Audit, Finding, Kind, leaks
 from bench.maskfiles import MaskFile
 from bench.prepare import Prepared, Progress, open_prepared
@@ -55,7 +56,15 @@ class Look(NamedTuple):
     file: MaskFile | None
 
 
-def audit(name: str, data_home: Path, bar: Bar, *, crops_s: float = CROPS_S, again: bool = False) -> Audit:
+def audit(
+    name: str,
+    data_home: Path,
+    bar: Bar,
+    *,
+    crops_s: float = CROPS_S,
+    again: bool = False,
+    unkept: Callable[[StoreError], None] | None = None,
+) -> Audit:
     """What is wrong with the images and masks of a data set, whatever its split; what was found before still stands.
 
     Of two searches for crops the more patient one is kept: a hasty one neither stands for it nor takes its place.
@@ -66,8 +75,10 @@ def audit(name: str, data_home: Path, bar: Bar, *, crops_s: float = CROPS_S, aga
         bar: Shows progress.
         crops_s: How long crops are searched for [s].
         again: Look again, even if that was done before.
+        unkept: Told why the audit cannot be kept; without it that is an error.
     Raises:
         DataError: If it is not prepared, or its raw files are needed and gone.
+        StoreError: If the audit cannot be kept beside the prepared data.
     """
     prepared = open_prepared(name, data_home)
     stored = prepared.audit()
@@ -76,7 +87,12 @@ def audit(name: str, data_home: Path, bar: Bar, *, crops_s: float = CROPS_S, aga
         return replace(stored, dataset=name)
     found = _made(name, prepared, bar, crops_s)
     if _patience(found) >= patience:
-        write_bytes(prepared.folder / auditfile.FILE, auditfile.dump(found, {}).encode())
+        try:
+            write_bytes(prepared.folder / auditfile.FILE, auditfile.dump(found, {}).encode())
+        except StoreError as error:
+            if unkept is None:
+                raise
+            unkept(error)
     return found
 
 

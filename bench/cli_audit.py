@@ -60,6 +60,7 @@ def audit(
             _bar(quiet=quiet),
             crops_s=audits.CROPS_S if crops is None else crops,
             again=again or crops is not None,
+            unkept=lambda error: complain(f"The audit is not kept for the next study. {error}"),
         )
     prepared = prepare.open_prepared(name, place)
     split = _split(prepared, 0, 1)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bench import audit, auditfile, prepare
+from bench.errors import StoreError
 from bench.findings import Audit, Finding, Kind
 from tests import commands, distorted, plain_folder
 from tests.plain_folder import Pair, moved, put, take
@@ -271,6 +272,22 @@ def test_a_hasty_search_for_crops_neither_stands_for_a_patient_one_nor_takes_its
     assert (0, [Kind.UNFINISHED]) == (hasty[0], [one.kind for one in hasty[1].findings])
     assert (1, [Kind.CROP]) == (patient[0], [one.kind for one in patient[1].findings])
     assert patient == kept
+
+
+def test_an_audit_that_cannot_be_kept_is_shown_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = plain_folder.write(tmp_path / "cells", FEW, size=96)
+    put(root, "test", "exact", take(root, "train", "t00"))
+
+    def refused(path: Path, content: bytes) -> None:
+        raise StoreError(f"Cannot write {path}: Read-only file system.")
+
+    monkeypatch.setattr(audit, "write_bytes", refused)
+    page = tmp_path / "a.html"
+    code, out, err = commands.call("data", "audit", root, "--data-home", tmp_path / "home", "--to", page)
+
+    assert (1, True) == (code, page.is_file())
+    assert "1 of 3 test images has copies" in out
+    assert "The audit is not kept for the next study. Cannot write" in err.replace("\n", " ")
 
 
 @pytest.mark.parametrize("target", ["page.txt", "."])
