@@ -149,7 +149,7 @@ def test_the_table_shows_leaks_first_and_the_page_has_them_all(planted: Path, ho
 
     assert 1 == code
     assert (
-        "5 of 12 test images have copies or overlapping images in the training split: scores on them say nothing."
+        "5 of 12 test images have copies or overlapping images in the training split: scores on them measure memory as well."
         in out
     )
     assert out.index("exact copy") < out.index("shared source") < out.index("mask off its image")
