@@ -130,7 +130,7 @@ def across(found: Audit, split: Mapping[str, Split], fold: int = 0) -> str:
 
 
 def unfinished(found: Audit) -> list[str]:
-    """What was not looked at in the time that was allowed, a sentence each."""
+    """What was not compared, a sentence each."""
     return [one.note for one in found.findings if one.kind is Kind.UNFINISHED]
 
 
