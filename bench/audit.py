@@ -191,7 +191,9 @@ def _masks(prepared: Prepared, looks: Mapping[str, Look]) -> list[Finding]:
     pixels = {entry.sample.id: entry.pixels for entry in entries}
     return [
         *alignment.misaligned({name: one.lies for name, one in looks.items()}),
-        *maskfiles.filed({name: one.file for name, one in looks.items()}, sizes, classes=len(prepared.classes)),
+        *maskfiles.filed(
+            {name: one.file for name, one in looks.items()}, sizes, classes=len(prepared.classes), pixels=pixels
+        ),
         *contents.nearly_empty(pixels, {name: one.largest for name, one in looks.items()}),
     ]
 

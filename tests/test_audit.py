@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import audit, auditfile, prepare
+from bench import audit, auditfile, maskfiles, prepare
 from bench.errors import StoreError
 from bench.findings import Audit, Finding, Kind
+from bench.maskfiles import MaskFile
 from tests import commands, distorted, plain_folder
 from tests.plain_folder import Pair, moved, put, take
 
@@ -200,6 +201,29 @@ def test_an_area_of_a_value_that_is_no_class_is_off_the_palette(thresholded: Pat
 
     assert (1, ("train-t02",), area) == (code, one.images, one.measures["pixels"])
     assert one.note.endswith("areas of values that stand for no class: 90.")
+
+
+def test_a_class_that_one_mask_alone_has_is_not_off_the_palette_a_second_strange_value_there_is(tmp_path: Path):
+    root = tmp_path / "cells"
+    names = "".join(
+        f'[[classes]]\nname = "{name}"\nvalue = {value}\n'
+        for name, value in zip("abcd", (0, 60, 120, 180), strict=True)
+    )
+    for at, (image, mask) in enumerate(plain_folder.pairs(21, size=96)):
+        values = mask * np.uint8(60)
+        if at == 0:
+            values[20:40, 20:40] = 180
+        for split in ("train",) if at < 17 else ("val",) if at < 19 else ("test",):
+            put(root, split, f"{split[0]}{at:02d}", (image, values))
+    (root / "dataset.toml").write_text(names)
+    rare = told(root, tmp_path)
+
+    assert Kind.PALETTE not in {one.kind for one in rare[1].findings}
+    stray = {name: MaskFile("PNG", "L", (96, 96), ((0, 9000), (60, 90)), (), 2, 0, 40) for name in map(str, range(30))}
+    stray["7"] = stray["7"]._replace(areas=((0, 9000), (180, 90), (99, 50)), distinct=3)
+    counted = dict.fromkeys(stray, (9000, 90, 0, 0)) | {"7": (9050, 0, 0, 90)}
+    [found] = maskfiles.filed(stray, {}, classes=4, pixels=counted)
+    assert (Kind.PALETTE, ("7",)) == (found.kind, found.images)
 
 
 def test_masks_that_were_resized_smoothly_are_told(thresholded: Path, tmp_path: Path):
