@@ -233,12 +233,11 @@ def _price(study: Study, place: Place, how: How, script: Script | None) -> None:
 
     study, missing = _prepared(study, place, how)
     there = tuple(name for name in study.datasets if name not in missing)
-    stopped = False
+    leak = ""
     try:
         cli_audit.before(dataclasses.replace(study, datasets=there), place, allow_leak=how.allow_leak)
     except DataError as error:
-        complain(str(error))
-        stopped = True
+        leak = str(error)
     planned = run.survey(dataclasses.replace(study, datasets=there), place, fetch=False)
     stands = {one.cell for one in planned} - {one.cell for one in run.pending(planned, retry_failed=how.retry_failed)}
     cells = plan.cells(study)
@@ -254,7 +253,9 @@ def _price(study: Study, place: Place, how: How, script: Script | None) -> None:
     cli_costs.show(console(), prices, set(todo), missing, count)
     if script:
         script.costs(prices)
-    if stopped or any(price.refused for price in prices):
+    if leak:
+        complain(leak)  # below the table, where it is seen
+    if leak or any(price.refused for price in prices):
         raise typer.Exit(2)
 
 
