@@ -211,6 +211,7 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
     )
     if script:
         script.study(account, place.results / study.name)
+    run.write_splits(job, [one for one in planned if one.standing is run.Standing.DONE])  # what an audit found since
     if not todo:
         failed = sum(one.standing is run.Standing.FAILED for one in planned)
         state = f"; {failed} failed, which --retry-failed runs again" if failed else " and up to date"

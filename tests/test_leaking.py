@@ -70,6 +70,18 @@ def test_the_value_over_seeds_without_the_leaked_images_is_the_mean_over_the_see
     assert np.mean(values) == pytest.approx(found.without[0].clean)
 
 
+def test_what_an_audit_listed_after_the_cells_had_run_counts_as_well(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path)
+    groups = {"leaked": {"val": [synthetic.IDS[0]], "test": synthetic.IDS[:2]}}
+    write_bytes(Store(folder).split("smear", 0), json.dumps(groups).encode())
+
+    found = leaking.leak(board(folder), metrics.DEFAULT)
+
+    assert found is not None
+    assert (2, 12, 1, 8) == found[:4]
+    assert leaking.audited(rows_of(board(folder)))
+
+
 def test_nothing_is_said_of_data_without_a_leak_or_that_nobody_searched(tmp_path: Path) -> None:
     searched, unsearched = board(leaky(tmp_path / "a", test=0)), board(synthetic.write(tmp_path / "b"))
 
