@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +21,7 @@ from bench import alignment, auditfile, catalog, contents, lineage, maskfiles, p
 from bench import crops as cuttings
 from bench.alignment import Alignment
 from bench.decode import Entry
+from bench.errors import StoreError
 from bench.findings import Audit, Finding, Kind, leaks
 from bench.maskfiles import MaskFile
 from bench.prepare import Prepared, Progress, open_prepared
@@ -54,8 +56,18 @@ class Look(NamedTuple):
     file: MaskFile | None
 
 
-def audit(name: str, data_home: Path, bar: Bar, *, crops_s: float = CROPS_S, again: bool = False) -> Audit:
+def audit(
+    name: str,
+    data_home: Path,
+    bar: Bar,
+    *,
+    crops_s: float = CROPS_S,
+    again: bool = False,
+    unkept: Callable[[StoreError], None] | None = None,
+) -> Audit:
     """What is wrong with the images and masks of a data set, whatever its split; what was found before still stands.
+
+    Of two searches for crops the more patient one is kept: a hasty one neither stands for it nor takes its place.
 
     Args:
         name: As on an axis; the data set is prepared already, or prepares itself.
@@ -63,15 +75,24 @@ def audit(name: str, data_home: Path, bar: Bar, *, crops_s: float = CROPS_S, aga
         bar: Shows progress.
         crops_s: How long crops are searched for [s].
         again: Look again, even if that was done before.
+        unkept: Told why the audit cannot be kept; without it that is an error.
     Raises:
         DataError: If it is not prepared, or its raw files are needed and gone.
+        StoreError: If the audit cannot be kept beside the prepared data.
     """
     prepared = open_prepared(name, data_home)
     stored = prepared.audit()
-    if stored is not None and stored.version == VERSION and not again:
+    patience = _patience(stored) if stored is not None and stored.version == VERSION else -1.0
+    if stored is not None and patience >= crops_s and not again:
         return replace(stored, dataset=name)
     found = _made(name, prepared, bar, crops_s)
-    write_bytes(prepared.folder / auditfile.FILE, auditfile.dump(found, {}).encode())
+    if _patience(found) >= patience:
+        try:
+            write_bytes(prepared.folder / auditfile.FILE, auditfile.dump(found, {}).encode())
+        except StoreError as error:
+            if unkept is None:
+                raise
+            unkept(error)
     return found
 
 
@@ -91,15 +112,26 @@ def intended(name: str) -> bool:
     return protocols.apart(name)[1].leaks
 
 
-def across(found: Audit, split: Mapping[str, Split]) -> str:
-    """The leaks of a data set in one sentence, without its full stop; empty where there is none."""
+def across(found: Audit, split: Mapping[str, Split], fold: int = 0) -> str:
+    """The leaks of a data set in one sentence, without its full stop; empty where there is none.
+
+    Args:
+        split: Of every id, in one fold.
+        fold: Which one; 0 is the official split, which goes without saying.
+    """
     pairs = leaks(found.findings, split)
     if not pairs:
         return ""
     one, *others = pairs[0].images
     other = next(image for image in others if split[image] != split[one])
     more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
-    return f"{found.dataset} leaks: {one} ({split[one]}) and {other} ({split[other]}), {pairs[0].kind}{more}"
+    where = f" in fold {fold}" if fold else ""
+    return f"{found.dataset} leaks{where}: {one} ({split[one]}) and {other} ({split[other]}), {pairs[0].kind}{more}"
+
+
+def unfinished(found: Audit) -> list[str]:
+    """What was not compared, a sentence each."""
+    return [one.note for one in found.findings if one.kind is Kind.UNFINISHED]
 
 
 def serious(found: Audit, split: Mapping[str, Split]) -> bool:
@@ -160,7 +192,9 @@ def _masks(prepared: Prepared, looks: Mapping[str, Look]) -> list[Finding]:
     pixels = {entry.sample.id: entry.pixels for entry in entries}
     return [
         *alignment.misaligned({name: one.lies for name, one in looks.items()}),
-        *maskfiles.filed({name: one.file for name, one in looks.items()}, sizes, classes=len(prepared.classes)),
+        *maskfiles.filed(
+            {name: one.file for name, one in looks.items()}, sizes, classes=len(prepared.classes), pixels=pixels
+        ),
         *contents.nearly_empty(pixels, {name: one.largest for name, one in looks.items()}),
     ]
 
@@ -199,6 +233,12 @@ def _crop(one: cuttings.Crop, ids: Sequence[str]) -> Finding:
     )
 
 
+def _patience(found: Audit) -> float:
+    """How long crops were searched for [s]; infinite where the search came to its end."""
+    cut = [one for one in found.findings if one.kind is Kind.UNFINISHED and "compared" in one.measures]
+    return min((one.measures.get("seconds", 0.0) for one in cut), default=math.inf)
+
+
 def _uncompared(left: int) -> list[Finding]:
     """What is told where images look alike from afar in too many pairs to compare them all."""
     if not left:
@@ -214,7 +254,7 @@ def _unfinished(cut: cuttings.Crops, crops_s: float) -> list[Finding]:
     note = (
         f"Crops: {cut.compared:,} of {cut.of:,} pairs of images were looked at in {crops_s:g} s; --crops allows more."
     )
-    measures = {"compared": float(cut.compared), "of": float(cut.of)}
+    measures = {"compared": float(cut.compared), "of": float(cut.of), "seconds": crops_s}
     return [Finding(kind=Kind.UNFINISHED, images=(), note=note, measures=measures)]
 
 

@@ -5,12 +5,13 @@ Every text that comes from data is escaped by the template; the pictures stand i
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import __version__, auditfile, evidence, pictures, report, verdict
+from bench import __version__, evidence, pictures, report, verdict
 from bench.errors import DataError
 from bench.evidence import Shot
 from bench.findings import BETWEEN, Audit, Finding, Kind, groups, leaks
@@ -27,7 +28,7 @@ BLOCKS = 24
 CROWD = 24
 """Pictures of one group of copies."""
 LISTED = 300
-"""Findings of one kind that are listed without pictures; audit.json has all of them."""
+"""Findings of one kind that are listed without pictures; the JSON has all of them."""
 FEW = 3
 """Images that are named of such a finding."""
 POSITIONS = {
@@ -241,7 +242,7 @@ def html(content: Page) -> str:
             splits=SPLITS,
             names=verdict.NAMES,
             searched=verdict.searched(content.audit),
-            json=auditfile.FILE,
+            json=f"bench data audit {shlex.quote(content.audit.dataset)} --format json",
             version=__version__,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +60,7 @@ def audit(
             _bar(quiet=quiet),
             crops_s=audits.CROPS_S if crops is None else crops,
             again=again or crops is not None,
+            unkept=lambda error: complain(f"The audit is not kept for the next study. {error}"),
         )
     prepared = prepare.open_prepared(name, place)
     split = _split(prepared, 0, 1)
@@ -94,15 +96,19 @@ def before(study: Study, place: Place, *, allow_leak: bool) -> None:
         found = audits.audit(name, place.data_home, _bar(quiet=False))
         folds = {fold: _split(prepared, fold, study.folds, study.ratios) for fold in plan.folds(study)}
         wholes = {fold: audits.in_split(found, prepared, split) for fold, split in folds.items()}
-        fold = next((one for one in folds if audits.serious(wholes[one], folds[one])), None)
-        if fold is None:
+        for note in audits.unfinished(found):
+            complain(f"Leaks of {name} may be missed. {note} See bench data audit {shlex.quote(name)}.")
+        found_in = {one: audits.across(wholes[one], folds[one], one) for one in folds}
+        # defects are the same in every fold, a leak may be in the last one only
+        fold = next((one for one in folds if found_in[one]), next(iter(folds)))
+        if not audits.serious(wholes[fold], folds[fold]):
             continue
         page = auditpage.publish(wholes[fold], prepared, folds[fold], prepared.folder / "audit.html")
-        if leak := audits.across(wholes[fold], folds[fold]):
+        if leak := found_in[fold]:
             if not allow_leak and not audits.intended(name):
                 raise DataError(
-                    f"{leak}. See {page}, or bench data audit {name}. Mend the data, or run with --allow-leak: the "
-                    "leaderboard then bears the stamp LEAK."
+                    f"{leak}. See {page}, or bench data audit {shlex.quote(name)}. Mend the data, or run with "
+                    "--allow-leak: the leaderboard then bears the stamp LEAK."
                 )
             meant = ", as its protocol is meant to" if audits.intended(name) else ""
             complain(f"{leak}{meant}. The leaderboard bears the stamp LEAK.")

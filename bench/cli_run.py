@@ -211,6 +211,7 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
     )
     if script:
         script.study(account, place.results / study.name)
+    run.write_splits(job, [one for one in planned if one.standing is run.Standing.DONE])  # what an audit found since
     if not todo:
         failed = sum(one.standing is run.Standing.FAILED for one in planned)
         state = f"; {failed} failed, which --retry-failed runs again" if failed else " and up to date"
@@ -226,12 +227,18 @@ def _run(study: Study, place: Place, how: How, script: Script | None) -> None:
 
 
 def _price(study: Study, place: Place, how: How, script: Script | None) -> None:
-    """What the cells of a study would cost; exit code 2 when a network of it cannot be built."""
-    from bench import cli_costs, cli_screen, machine, plan, run
+    """What the cells of a study would cost; exit code 2 when a network of it cannot be built, or its data leak."""
+    from bench import cli_audit, cli_costs, cli_screen, machine, plan, run
+    from bench.errors import DataError
     from bench.progress import Account
 
     study, missing = _prepared(study, place, how)
     there = tuple(name for name in study.datasets if name not in missing)
+    leak = ""
+    try:
+        cli_audit.before(dataclasses.replace(study, datasets=there), place, allow_leak=how.allow_leak)
+    except DataError as error:
+        leak = str(error)
     planned = run.survey(dataclasses.replace(study, datasets=there), place, fetch=False)
     stands = {one.cell for one in planned} - {one.cell for one in run.pending(planned, retry_failed=how.retry_failed)}
     cells = plan.cells(study)
@@ -247,7 +254,9 @@ def _price(study: Study, place: Place, how: How, script: Script | None) -> None:
     cli_costs.show(console(), prices, set(todo), missing, count)
     if script:
         script.costs(prices)
-    if any(price.refused for price in prices):
+    if leak:
+        complain(leak)  # below the table, where it is seen
+    if leak or any(price.refused for price in prices):
         raise typer.Exit(2)
 
 

@@ -33,7 +33,7 @@ class Kind(StrEnum):
     EMPTY = "nearly empty mask"
     """A mask of so few foreground pixels that it is a slip of the pen, or that one pixel decides its score."""
     UNFINISHED = "search cut short"
-    """Not everything was looked at in the time that was allowed."""
+    """Not everything was compared: the time ran out, or too many images look alike."""
 
 
 BETWEEN = frozenset({Kind.EXACT, Kind.NEAR, Kind.CROP, Kind.SOURCE})

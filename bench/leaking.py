@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -44,18 +44,25 @@ class Leak(NamedTuple):
 def leak(board: Board, profile: Profile) -> Leak | None:
     """What of the board's images stands in two splits; None where nothing does, as far as anyone has looked."""
     rows = [row for one in board.standings for row in one.rows]
-    folds = {row.cell.fold: row.record.data for row in rows if row.record and row.record.data}
-    test, tests = _sums(folds, "test")
-    val, vals = _sums(folds, "val")
+    # of a fold that was run more than once the audit that found the most counts, as others may have looked less far
+    known = sorted(
+        ((row.cell.fold, *one) for row in rows if (one := _known(row))), key=lambda one: sum(one[1].values())
+    )
+    folds = {fold: (card, counts) for fold, counts, card in known}
+    test, val = (sum(counts.get(name, 0) for _, counts in folds.values()) for name in ("test", "val"))
     if not test + val:
         return None
+    tests, vals = (sum(getattr(card, name) for card, _ in folds.values()) for name in ("test", "val"))
     return Leak(test, tests, val, vals, tuple(_without(board, profile)) if test else ())
 
 
 def audited(rows: Sequence[Row]) -> bool:
     """Whether all data of these rows were searched for copies."""
-    cards = [row.record.data for row in rows if row.record and row.record.data]
-    return bool(cards) and all(card.leaked is not None for card in cards)
+    scored = [row for row in rows if row.record and row.record.data]
+    return bool(scored) and all(
+        _listed(row) is not None or (row.record and row.record.data and row.record.data.leaked is not None)
+        for row in scored
+    )
 
 
 def sentence(found: Leak) -> str:
@@ -69,9 +76,25 @@ def sentence(found: Leak) -> str:
     return f"LEAK: {' and '.join(parts)} have a copy in another split; {effect}."
 
 
-def _sums(folds: Mapping[int, DataCard], split: str) -> tuple[int, int]:
-    cards = folds.values()
-    return sum((card.leaked or {}).get(split, 0) for card in cards), sum(getattr(card, split) for card in cards)
+def _known(row: Row) -> tuple[dict[str, int], DataCard] | None:
+    """How many images leaked, by what the record says or a later audit listed, and the card of its data."""
+    card = row.record.data if row.record else None
+    if card is None:
+        return None
+    listed = {name: len(ids) for name, ids in (_listed(row) or {}).items()}
+    said = dict(card.leaked or {})
+    return {name: max(said.get(name, 0), listed.get(name, 0)) for name in ("test", "val")}, card
+
+
+def _listed(row: Row) -> dict[str, list[str]] | None:
+    """The leaked images of the split that a row was scored on; None where nobody listed them, or the list is lost."""
+    if row.store is None:
+        return None
+    try:
+        found = json.loads(row.store.split(row.cell.dataset, row.cell.fold).read_bytes())["leaked"]
+        return {name: [str(one) for one in found[name]] for name in ("test", "val")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _without(board: Board, profile: Profile) -> list[Without]:
@@ -97,11 +120,10 @@ def _clean(row: Row) -> Row | None:
     """A row on the test images that have no copy elsewhere; None where nobody knows any more which those are."""
     if row.counts is None or row.store is None:
         return row
-    try:
-        split = json.loads(row.store.split(row.cell.dataset, row.cell.fold).read_bytes())
-        leaked = set(split["leaked"]["test"])
-    except (OSError, ValueError, KeyError, TypeError):
+    listed = _listed(row)
+    if listed is None:
         return None
+    leaked = set(listed["test"])
     keep = np.array([name not in leaked for name in row.ids], bool)
     return replace(
         row,

@@ -2,14 +2,15 @@
 
 Names that say that a picture was turned, mirrored, bent or cut are believed. Those that may say anything (`X_1`,
 `bright_X`) are only where a file X is there as well; and where one stem stands in several splits, files are numbered
-anew in each, so that equal names tell nothing. Prefixes are those of the offline generators of the projects that this
-one follows, and what is usual elsewhere.
+anew in each, so that equal names tell nothing. A stem that is no file and that most files lead to is no photograph but
+a label: `crop_001_HE` and `crop_002_HE` share their stain.
+Prefixes are those of the offline generators of the projects that this one follows, and what is usual elsewhere.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePath
 
@@ -94,7 +95,9 @@ def shared(samples: Sequence[Sample], split: Mapping[str, Split]) -> list[Findin
     stems = {one.id: PurePath(one.image).stem for one in placed}
     known = frozenset(stems.values())
     anew = _parted([(stem, name) for name, stem in stems.items()], split).keys()
-    named = _parted([(origin(stem, known), name) for name, stem in stems.items()], split)
+    origins = {name: origin(stem, known) for name, stem in stems.items()}
+    labels = {one for one, files in Counter(origins.values()).items() if files > len(stems) / 2 and one not in known}
+    named = _parted([(one, name) for name, one in origins.items() if one not in labels], split)
     told = {frozenset(names) for names in parted.values()}
     parted |= {stem: names for stem, names in named.items() if stem not in anew and frozenset(names) not in told}
     if len(parted) > MANY:

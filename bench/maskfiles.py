@@ -100,6 +100,7 @@ def filed(
     sizes: Mapping[str, tuple[int, int]],
     palette: Collection[Value] = (),
     classes: int = 2,
+    pixels: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Finding]:
     """What is wrong with the mask files of a data set; masks that are alike in it share one finding.
 
@@ -109,9 +110,16 @@ def filed(
         palette: The values or colours that stand for a class or to be ignored, where they are known. Else those that
             more than a few masks hold do, and the numbers of the classes, and IGNORE.
         classes: How many classes the data set has, the background among them.
+        pixels: Of each class in every mask as the reader gave it, by id, as far as it is known: a value that few masks
+            hold may be a class that few masks have.
     """
     known = {name: one for name, one in files.items() if one is not None}
-    checks = (_sized(known, sizes), _binary(known), _off_palette(known, palette, classes), _blurred(known))
+    checks = (
+        _sized(known, sizes),
+        _binary(known),
+        _off_palette(known, palette, classes, pixels or {}),
+        _blurred(known),
+    )
     return [finding for finding in checks if finding is not None]
 
 
@@ -255,30 +263,45 @@ def _binary(files: Mapping[str, MaskFile]) -> Finding | None:
     )
 
 
-def _off_palette(files: Mapping[str, MaskFile], palette: Collection[Value], classes: int) -> Finding | None:
+def _off_palette(
+    files: Mapping[str, MaskFile], palette: Collection[Value], classes: int, pixels: Mapping[str, Sequence[int]]
+) -> Finding | None:
     """Areas of values that no class has; blurred masks are left out, whose values are those of their outlines."""
     sharp = {name: _seen(one, palette) for name, one in files.items() if not one.blurred and one.format != "JPEG"}
     spread = Counter(value for areas in sharp.values() for value in areas)
     if palette:
-        allowed = {_grey(value) for value in palette}
+        allowed, rare = {_grey(value) for value in palette}, {}
     else:
         few = min(FEW, RARE * len(sharp))
         allowed = {value for value, masks in spread.items() if masks > few} | {*range(classes), IGNORE}
+        rare = _rare({name: counts for name, counts in pixels.items() if name in sharp}, few)
+    odd = {
+        name: {value: count for value, count in areas.items() if value not in allowed} for name, areas in sharp.items()
+    }
     strange = {
-        name: pixels
-        for name, areas in sharp.items()
-        if (pixels := sum(count for value, count in areas.items() if value not in allowed)) >= FEWEST
+        name: sum(areas.values())
+        for name, areas in odd.items()
+        if sum(areas.values()) >= FEWEST and len(areas) > rare.get(name, 0)
     }
     if not strange:
         return None
     names = sorted(strange, key=lambda name: -strange[name])
-    values = [value for value, _ in spread.most_common() if value not in allowed]
+    values = [value for value, _ in spread.most_common() if any(value in odd[name] for name in names)]
     listed = ", ".join(map(str, values[:LISTED])) + (" .." if len(values) > LISTED else "")
     note = (
         f"{counted(names, len(files))} hold{'s' * (len(names) == 1)} areas of values that stand for no class: {listed}."
     )
     measures = {"masks": len(names), "of": len(files), "values": len(values), "pixels": sum(strange.values())}
     return Finding(kind=Kind.PALETTE, images=tuple(names[:LISTED]), note=note, measures=measures)
+
+
+def _rare(pixels: Mapping[str, Sequence[int]], few: float) -> Counter[str]:
+    """How many classes, of those that no more than a few masks have, each mask has: ids with none are left out."""
+    holding = {
+        name: [label for label, count in enumerate(counts) if count >= FEWEST] for name, counts in pixels.items()
+    }
+    masks = Counter(label for labels in holding.values() for label in labels)
+    return Counter(name for name, labels in holding.items() for label in labels if masks[label] <= few)
 
 
 def _seen(file: MaskFile, palette: Collection[Value]) -> dict[Value, int]:

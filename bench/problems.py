@@ -22,8 +22,9 @@ def logged(name: str, data_home: Path) -> Generator[None]:
     """
     folder = prepare.location(name, data_home)
     log = folder.with_name(f"{folder.name}.problems.log")
-    with writing(log):
-        log.unlink(missing_ok=True)
+    if log.exists():  # to remove nothing fails where nothing may be written
+        with writing(log):
+            log.unlink(missing_ok=True)
     try:
         yield
     except DataError as error:

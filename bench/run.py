@@ -262,9 +262,9 @@ def _starts(content: object) -> bool:
     return getattr(content, "kind", None) == "started"
 
 
-def write_splits(job: Job, todo: Sequence[Planned]) -> None:
-    """Write down which images train, validate and test in every fold that is about to run."""
-    for name, fold in dict.fromkeys((one.cell.dataset, one.cell.fold) for one in todo):
+def write_splits(job: Job, wanted: Sequence[Planned]) -> None:
+    """Write down which images train, validate and test in the folds of some cells, and which of them leak."""
+    for name, fold in dict.fromkeys((one.cell.dataset, one.cell.fold) for one in wanted):
         prepared = open_prepared(name, job.place.data_home)
         ids = prepared.ids(fold, job.study.folds, job.study.ratios)
         leaked = prepared.leaked({one: split for split, group in ids.items() for one in group})

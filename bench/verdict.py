@@ -70,8 +70,8 @@ MEANINGS: Mapping[Kind, Meaning] = {
         "Look at the pair: erase the specks, or finish the mask.",
     ),
     Kind.UNFINISHED: Meaning(
-        "Not everything was looked at in the time that was allowed: what was not found may be there all the same.",
-        "Run the audit again with more time: --crops SECONDS.",
+        "Not everything was compared: what was not found may be there all the same.",
+        "For crops, run the audit again with more time: --crops SECONDS. Of images that all look alike, sort out some.",
     ),
 }
 
@@ -171,7 +171,7 @@ def _leak(name: Split, ids: Sequence[str], pairs: Sequence[Finding], split: Mapp
     if "train" not in others:
         return f"{what}: the splits are not independent of each other."
     consequence = {
-        "test": "scores on them say nothing",
+        "test": "scores on them measure memory as well",
         "val": "learning rates and epochs are chosen on what was trained on",
     }
     return f"{what}: {consequence[name]}."

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import audit, auditfile, prepare
+from bench import audit, auditfile, maskfiles, prepare
+from bench.errors import StoreError
 from bench.findings import Audit, Finding, Kind
+from bench.maskfiles import MaskFile
 from tests import commands, distorted, plain_folder
 from tests.plain_folder import Pair, moved, put, take
 
@@ -148,7 +150,7 @@ def test_the_table_shows_leaks_first_and_the_page_has_them_all(planted: Path, ho
 
     assert 1 == code
     assert (
-        "5 of 12 test images have copies or overlapping images in the training split: scores on them say nothing."
+        "5 of 12 test images have copies or overlapping images in the training split: scores on them measure memory as well."
         in out
     )
     assert out.index("exact copy") < out.index("shared source") < out.index("mask off its image")
@@ -199,6 +201,29 @@ def test_an_area_of_a_value_that_is_no_class_is_off_the_palette(thresholded: Pat
 
     assert (1, ("train-t02",), area) == (code, one.images, one.measures["pixels"])
     assert one.note.endswith("areas of values that stand for no class: 90.")
+
+
+def test_a_class_that_one_mask_alone_has_is_not_off_the_palette_a_second_strange_value_there_is(tmp_path: Path):
+    root = tmp_path / "cells"
+    names = "".join(
+        f'[[classes]]\nname = "{name}"\nvalue = {value}\n'
+        for name, value in zip("abcd", (0, 60, 120, 180), strict=True)
+    )
+    for at, (image, mask) in enumerate(plain_folder.pairs(21, size=96)):
+        values = mask * np.uint8(60)
+        if at == 0:
+            values[20:40, 20:40] = 180
+        for split in ("train",) if at < 17 else ("val",) if at < 19 else ("test",):
+            put(root, split, f"{split[0]}{at:02d}", (image, values))
+    (root / "dataset.toml").write_text(names)
+    rare = told(root, tmp_path)
+
+    assert Kind.PALETTE not in {one.kind for one in rare[1].findings}
+    stray = {name: MaskFile("PNG", "L", (96, 96), ((0, 9000), (60, 90)), (), 2, 0, 40) for name in map(str, range(30))}
+    stray["7"] = stray["7"]._replace(areas=((0, 9000), (180, 90), (99, 50)), distinct=3)
+    counted = dict.fromkeys(stray, (9000, 90, 0, 0)) | {"7": (9050, 0, 0, 90)}
+    [found] = maskfiles.filed(stray, {}, classes=4, pixels=counted)
+    assert (Kind.PALETTE, ("7",)) == (found.kind, found.images)
 
 
 def test_masks_that_were_resized_smoothly_are_told(thresholded: Path, tmp_path: Path):
@@ -254,10 +279,39 @@ def test_an_audit_is_kept_until_the_data_or_the_version_change(tmp_path: Path, m
 def test_a_search_that_ran_out_of_time_says_how_to_give_it_more(tmp_path: Path):
     root = plain_folder.write(tmp_path / "cells", FEW, size=128)
     code, found, _ = told(root, tmp_path, "--crops", "0")
-    _, out, _ = commands.call("data", "audit", root, "--data-home", tmp_path, "--to", tmp_path / "a.html")
+    _, out, _ = commands.call("data", "audit", root, "--data-home", tmp_path, "--to", tmp_path / "a.html", "--crops", 0)
 
     assert (0, [Kind.UNFINISHED]) == (code, [one.kind for one in found.findings])
     assert "--crops SECONDS" in out
+
+
+def test_a_hasty_search_for_crops_neither_stands_for_a_patient_one_nor_takes_its_place(tmp_path: Path):
+    root = plain_folder.write(tmp_path / "cells", FEW, size=160)
+    put(root, "test", "part", tuple(one[10:130, 20:150] for one in take(root, "train", "t01")))
+    hasty = told(root, tmp_path, "--crops", "0")
+    patient = told(root, tmp_path)
+    told(root, tmp_path, "--crops", "0")
+    kept = told(root, tmp_path)
+
+    assert (0, [Kind.UNFINISHED]) == (hasty[0], [one.kind for one in hasty[1].findings])
+    assert (1, [Kind.CROP]) == (patient[0], [one.kind for one in patient[1].findings])
+    assert patient == kept
+
+
+def test_an_audit_that_cannot_be_kept_is_shown_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = plain_folder.write(tmp_path / "cells", FEW, size=96)
+    put(root, "test", "exact", take(root, "train", "t00"))
+
+    def refused(path: Path, content: bytes) -> None:
+        raise StoreError(f"Cannot write {path}: Read-only file system.")
+
+    monkeypatch.setattr(audit, "write_bytes", refused)
+    page = tmp_path / "a.html"
+    code, out, err = commands.call("data", "audit", root, "--data-home", tmp_path / "home", "--to", page)
+
+    assert (1, True) == (code, page.is_file())
+    assert "1 of 3 test images has copies" in out
+    assert "The audit is not kept for the next study. Cannot write" in err.replace("\n", " ")
 
 
 @pytest.mark.parametrize("target", ["page.txt", "."])

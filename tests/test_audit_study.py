@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import audit, auditfile, leaderboard, leaking, metrics
+from bench import audit, auditfile, cli_audit, leaderboard, leaking, metrics, prepare
 from bench import study as studies
+from bench.errors import DataError
+from bench.findings import Audit, Finding, Kind
 from bench.records import Record
-from bench.specs import Tuning
+from bench.specs import Place, Tuning
 from bench.store import Store, records
 from tests import commands, plain_folder, small
 from tests.plain_folder import put, take
@@ -150,6 +152,54 @@ def test_defects_without_a_leak_are_told_and_do_not_stop_a_study(tmp_path: Path)
 
     assert 0 == code, err
     assert f"{root} has defects, which do not stop the study: see " in err
+
+
+def test_a_dry_run_tells_of_the_leak_that_will_stop_the_study(leaky: Path, tmp_path: Path):
+    study = study_file(tmp_path, str(leaky))
+    stopped, allowed = run(tmp_path, study, "--dry-run"), run(tmp_path, study, "--dry-run", "--allow-leak")
+
+    assert (2, 0) == (stopped[0], allowed[0])
+    assert "tiny" in stopped[1]
+    assert all(hint in stopped[2].replace("\n", " ") for hint in ("train-t00 (train) and test-again", "--allow-leak"))
+    assert "The leaderboard bears the stamp LEAK." in allowed[2].replace("\n", " ")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_leak_in_a_later_fold_stops_a_study_whose_first_fold_has_a_defect_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    prepared = prepare.prepare(small.SMEAR, tmp_path)
+    first, second = prepared.ids(1, 3), prepared.ids(2, 3)
+    pair = next(
+        (one, other) for one in second["test"] for other in second["train"] if {one, other} <= {*first["train"]}
+    )
+    found = Audit(
+        dataset=small.SMEAR,
+        title="Smear",
+        hash=prepared.index.hash,
+        version=audit.VERSION,
+        images=len(prepared.samples),
+        findings=(
+            Finding(kind=Kind.SHIFTED, images=pair[:1], note="Off."),
+            Finding(kind=Kind.EXACT, images=pair, note="The same."),
+        ),
+        seconds={},
+    )
+    monkeypatch.setattr(audit, "_made", lambda *words: found)
+    study = small.study(name="mine", datasets=(small.SMEAR,), folds=3)
+
+    with pytest.raises(DataError, match=r"leaks in fold 2: .* \(test\).*--allow-leak"):
+        cli_audit.before(study, Place(results=tmp_path, data_home=tmp_path), allow_leak=False)
+
+
+def test_a_study_says_that_crops_were_not_searched_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(audit.audit.__kwdefaults__, "crops_s", 0.0)
+    study = small.study(name="mine", datasets=(small.SMEAR,))
+    cli_audit.before(study, Place(results=tmp_path, data_home=tmp_path), allow_leak=False)
+
+    assert f"Leaks of {small.SMEAR} may be missed. Crops: 0 of " in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_copies_split_as_published_run_without_leave_and_are_stamped(tmp_path: Path):

@@ -16,7 +16,7 @@ from bench.findings import Finding, Kind
 from bench.prepare import Prepared
 from bench.specs import Split
 from tests import audited
-from tests.audited import EVIL, audit, everything, near, of
+from tests.audited import EVIL, SMEAR, audit, everything, near, of
 
 Opened = tuple[Prepared, dict[str, Split]]
 
@@ -140,7 +140,9 @@ def test_what_there_is_no_room_for_is_listed_and_the_page_stays_small(opened: Op
         assert 1000 == len(part.blocks) + len(part.listed) + part.beyond
         assert auditpage.LISTED == len(part.listed)
     assert pictured < 1.5 * 200_000
-    assert "more, which audit.json lists" in shown(auditpage.html(made))
+    command = f"bench data audit '{SMEAR}' --format json"
+    assert f"more, which {command} prints" in shown(auditpage.html(made))
+    assert f"{command} prints the same findings" in shown(auditpage.html(made))
 
 
 def test_copies_that_leak_are_pictured_before_copies_that_do_not(opened: Opened, monkeypatch: pytest.MonkeyPatch):

@@ -70,6 +70,18 @@ def test_the_value_over_seeds_without_the_leaked_images_is_the_mean_over_the_see
     assert np.mean(values) == pytest.approx(found.without[0].clean)
 
 
+def test_what_an_audit_listed_after_the_cells_had_run_counts_as_well(tmp_path: Path) -> None:
+    folder = synthetic.write(tmp_path)
+    groups = {"leaked": {"val": [synthetic.IDS[0]], "test": synthetic.IDS[:2]}}
+    write_bytes(Store(folder).split("smear", 0), json.dumps(groups).encode())
+
+    found = leaking.leak(board(folder), metrics.DEFAULT)
+
+    assert found is not None
+    assert (2, 12, 1, 8) == found[:4]
+    assert leaking.audited(rows_of(board(folder)))
+
+
 def test_nothing_is_said_of_data_without_a_leak_or_that_nobody_searched(tmp_path: Path) -> None:
     searched, unsearched = board(leaky(tmp_path / "a", test=0)), board(synthetic.write(tmp_path / "b"))
 
@@ -77,6 +89,26 @@ def test_nothing_is_said_of_data_without_a_leak_or_that_nobody_searched(tmp_path
     assert leaking.leak(unsearched, metrics.DEFAULT) is None
     assert leaking.audited(rows_of(searched))
     assert not leaking.audited(rows_of(unsearched))
+
+
+@pytest.mark.parametrize("less", [None, {"val": 0, "test": 0}], ids=["nobody looked", "nothing was found"])
+@pytest.mark.parametrize("at", [0, -1])
+def test_one_record_that_counts_the_leak_is_enough_for_the_stamp(
+    tmp_path: Path, at: int, less: dict[str, int] | None
+) -> None:
+    folder = leaky(tmp_path, test=3, val=1)
+    shown = board(folder)
+    standings = list(shown.standings)
+    place = [where for where, one in enumerate(standings) if one.rows[0].record and one.rows[0].record.data][at]
+    first = standings[place].rows[0]
+    assert first.record is not None and first.record.data is not None
+    record = replace(first.record, data=replace(first.record.data, leaked=less))
+    standings[place] = replace(standings[place], rows=(replace(first, record=record), *standings[place].rows[1:]))
+
+    found = leaking.leak(replace(shown, standings=tuple(standings)), metrics.DEFAULT)
+
+    assert found is not None
+    assert (3, 12, 1, 8) == found[:4]
 
 
 def rows_of(shown: Board) -> list[Row]:

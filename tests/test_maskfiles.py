@@ -276,6 +276,15 @@ def test_files_that_are_numbered_anew_in_each_split_are_no_copies():
     assert [] == lineage.shared(*placed(train__1="train", test__1="test", train__rotated_90_1="train"))
 
 
+@pytest.mark.parametrize("name", ["crop_{:03}_HE", "tissue-crop-{}", "liver_zoom{}", "aug_{}_cell"])
+def test_a_label_that_most_files_share_is_no_photograph(name: str):
+    places: tuple[Split, ...] = ("train", "val", "test")
+    splits = {name.format(at): places[at % 3] for at in range(9)}
+    one, *others = lineage.shared(*placed(**splits, x="train", flip_x="test"))
+
+    assert (("x", "flip_x"), []) == (one.images, others)
+
+
 def test_augmenting_before_splitting_is_one_finding_with_all_its_copies():
     splits: dict[str, Split] = {f"x{at}": "train" for at in range(60)} | {
         f"rotated_90_x{at}": "test" for at in range(60)

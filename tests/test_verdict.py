@@ -29,19 +29,19 @@ def crop(inner: str, outer: str) -> Finding:
         (
             [near("a", "x"), near("b", "x"), near("c", "y")],
             True,
-            ["2 of 4 test images have copies in the training split: scores on them say nothing."],
+            ["2 of 4 test images have copies in the training split: scores on them measure memory as well."],
         ),
         (
             [crop("x", "a")],
             True,
-            ["1 of 4 test images has overlapping images in the training split: scores on them say nothing."],
+            ["1 of 4 test images has overlapping images in the training split: scores on them measure memory as well."],
         ),
         (
             [crop("x", "a"), near("v", "y")],
             True,
             [
                 "2 of 4 test images have copies or overlapping images in the training and validation splits: scores on "
-                "them say nothing.",
+                "them measure memory as well.",
                 "1 of 2 validation images has copies in the test split: the splits are not independent of each other.",
             ],
         ),
@@ -63,13 +63,13 @@ def crop(inner: str, outer: str) -> Finding:
             True,
             [
                 "1 of 4 test images has copies or files of the same photograph in the training split: scores on them "
-                "say nothing."
+                "measure memory as well."
             ],
         ),
     ],
     ids=["copies", "crop", "both", "validation", "within", "stems"],
 )
-def test_the_verdict_counts_the_images_whose_scores_say_nothing(findings: list[Finding], bad: bool, main: list[str]):
+def test_the_verdict_counts_the_images_that_leak(findings: list[Finding], bad: bool, main: list[str]):
     found = verdict.verdict(audit(findings), SPLIT)
 
     assert (bad, main) == (found.bad, list(found.main))
@@ -132,4 +132,4 @@ def test_the_example_of_a_pair_is_of_two_splits_and_that_of_many_masks_names_one
 
 
 def test_a_search_that_was_cut_short_names_the_option_that_gives_it_more_time():
-    assert "--crops SECONDS" in verdict.MEANINGS[Kind.UNFINISHED].advice
+    assert "For crops, run the audit again with more time: --crops SECONDS" in verdict.MEANINGS[Kind.UNFINISHED].advice

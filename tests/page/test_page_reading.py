@@ -49,6 +49,7 @@ def test_menus_stay_on_a_phone_and_close_when_the_focus_leaves(browser, folder: 
     with opening(browser, folder, viewport={"width": 390, "height": 844}) as one:
         for at in range(one.page.locator("#controls summary").count()):
             one.page.locator("#controls summary").nth(at).click()
+            one.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             box = one.page.locator("details.menu[open] .choices").bounding_box()
 
             assert box["x"] >= 0 and box["x"] + box["width"] <= 390
