@@ -6,8 +6,7 @@ import torch
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
-from ._blocks import conv_bn_relu
-from ._deep import up
+from ._blocks import conv_bn_relu, enlarged
 
 
 class BASNet(nn.Module):
@@ -52,11 +51,11 @@ class BASNet(nn.Module):
         x = self.bridge(x)
         features = [x]
         for block, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
-            x = block(torch.cat([up(x, skip), skip], dim=1))
+            x = block(torch.cat([enlarged(x, skip), skip], dim=1))
             features.append(x)
         if not (self.deep and self.training):
             return self.refine(self.heads[0](x))
-        outputs = [up(head(one), images) for head, one in zip(self.heads, reversed(features), strict=True)]
+        outputs = [enlarged(head(one), images) for head, one in zip(self.heads, reversed(features), strict=True)]
         return (self.refine(outputs[0]), *outputs)
 
 
@@ -79,5 +78,5 @@ class Refinement(nn.Module):
             x = nn.functional.max_pool2d(skips[-1], 2, ceil_mode=True)
         x = self.deepest(x)
         for block, skip in zip(self.back, reversed(skips), strict=True):
-            x = block(torch.cat([up(x, skip), skip], dim=1))
+            x = block(torch.cat([enlarged(x, skip), skip], dim=1))
         return logits + self.last(x)

@@ -11,7 +11,7 @@ from timm.models.resnetv2 import ResNetV2
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._blocks import conv_relu, double_conv
+from ._blocks import conv_norm, conv_relu, double_conv, twice
 
 MIDDLE = 512
 DECODER = {"r50": (256, 128, 64, 16), "conv": (256, 128, 64)}
@@ -29,9 +29,7 @@ class Convolutions(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         widths = (channels, 64, 128, 256, 512)
-        self.levels = nn.ModuleList(
-            nn.Sequential(conv_relu(before, after), conv_relu(after, after)) for before, after in pairwise(widths)
-        )
+        self.levels = nn.ModuleList(twice(conv_relu, before, after) for before, after in pairwise(widths))
         self.num_features = widths[-1]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -69,8 +67,7 @@ class TransUNet(nn.Module):
         super().__init__()
         self.encoder = encoder
         widths = (MIDDLE, *DECODER[backbone])
-        middle = nn.Conv2d(encoder.embed_dim, MIDDLE, 3, padding=1, bias=False)
-        self.middle = nn.Sequential(middle, nn.BatchNorm2d(MIDDLE), nn.ReLU(inplace=True))
+        self.middle = conv_norm(encoder.embed_dim, MIDDLE)
         self.decoder = nn.ModuleList(
             double_conv(before + skip, after)
             for before, skip, after in zip(widths, SKIPS[backbone], widths[1:], strict=False)

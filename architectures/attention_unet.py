@@ -30,17 +30,15 @@ def build(channels: int, classes: int, width: int = 64, levels: int = 5, gate: s
     for reason, wrong in reasons.items():
         if wrong:
             raise NameUnknown(f"attention_unet cannot be built: {reason}.")
-    from torch import nn
-
     from . import _gates
-    from ._blocks import conv_bn_relu
-    from ._unet import unet
+    from ._blocks import conv_bn_relu, twice
+    from ._unet import doubled, unet
 
     def block(before: int, after: int, level: int) -> nn.Module:
-        return nn.Sequential(conv_bn_relu(before, after), conv_bn_relu(after, after))
+        return twice(conv_bn_relu, before, after)
 
     widths = [width * 2**level for level in range(levels)]
-    return _gates.gate(unet(channels, classes, widths, block, up=_gates.doubled), widths, each=gate)
+    return unet(channels, classes, widths, block, up=doubled, across=lambda count: _gates.gate(count, each=gate))
 
 
 SPEC = ArchitectureSpec(

@@ -19,7 +19,8 @@ def build(channels: int, classes: int, width: int = 64) -> nn.Module:
     """
     from torch import nn
 
-    from ._unet import Sum, early
+    from ._blocks import Sum
+    from ._unet import early
 
     def layer(before: int, after: int) -> nn.Module:
         steps: list[nn.Module] = []

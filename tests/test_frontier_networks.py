@@ -123,7 +123,7 @@ def residual_unet(state: dict[str, Tensor], x: Tensor, levels: int) -> list[Tens
     for step in range(levels - 1):
         x = functional.conv_transpose2d(x, state[f"ups.{step}.weight"], state[f"ups.{step}.bias"], stride=2)
         x = act(conv(torch.cat([x, skips.pop()], dim=1), f"decoder.{step}.0"))
-        if (head := step - (levels - 1 - heads)) >= 0:
+        if (head := levels - 2 - step) < heads:
             logits.append(functional.conv2d(x, state[f"heads.{head}.weight"], state[f"heads.{head}.bias"]))
     return logits
 
@@ -172,7 +172,8 @@ def test_resenc_unet_is_the_network_of_those_who_made_it(deep: bool):
     for kind in (nn.Conv2d, nn.ConvTranspose2d, nn.InstanceNorm2d):
         mine, yours = ([one for one in net.modules() if isinstance(one, kind)] for net in (network, other))
         if kind is nn.Conv2d:
-            del yours[-4]  # predicts at the deepest level of the decoder, which weighs nothing with them
+            # the first that predicts does so at the deepest level of the decoder, which weighs nothing with them
+            yours[-4:] = yours[:-4:-1]
         for one, another in zip(mine, yours, strict=True):
             another.weight.data.copy_(one.weight.data)
             if one.bias is not None:
@@ -188,7 +189,7 @@ def test_deep_levels_predict_in_training_alone_and_the_prediction_stands_first(n
     network = randomised(networks.build(name, 3, seed=0))
     with torch.inference_mode():
         expected = network(images(64, 128))
-        network.training = True  # of the whole alone, so that normalisations stay as they are
+        network.get_submodule("heads").training = True  # of these alone, so that normalisations stay as they are
         found = network(images(64, 128))
 
     assert {"resenc_unet": 2, "emcad": 4}[name.partition("[")[0]] == len(found)
