@@ -74,11 +74,16 @@ class TransUNet(nn.Module):
         )
         self.head = nn.Conv2d(widths[-1], classes, kernel_size=3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The maps of the backbone, and in the place of the deepest what the transformer makes of it."""
         backbone = self.encoder.patch_embed.backbone
-        *skips, x = residual_maps(backbone, x) if isinstance(backbone, ResNetV2) else backbone(x)
-        x = self.middle(self.attend(x))  # (N, 512, H / 16, ..), or H / 8 for conv
+        *skips, x = residual_maps(backbone, images) if isinstance(backbone, ResNetV2) else backbone(images)
+        return [*skips, self.attend(x)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        *skips, x = self.features(images)
+        x = self.middle(x)  # (N, 512, H / 16, ..), or H / 8 for conv
         for block, skip in zip_longest(self.decoder, reversed(skips)):
             x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
             x = block(x if skip is None else torch.cat([x, skip], dim=1))

@@ -39,6 +39,7 @@ def build(
     blocks: int = 9,
     dropout: float = 0.1,
     weights: str = "none",
+    frozen: int = 0,
 ) -> nn.Module:
     """TransUNet on R50-ViT-B/16: a transformer of `layers` layers of `width` channels in `heads` heads.
 
@@ -96,7 +97,7 @@ def build(
             block.attn.proj_drop.p = 0.0  # in the authors' network, attention has no dropout
         return TransUNet(encoder, backbone, classes)
 
-    return started(made, what="transunet", channels=channels, encoder=ENCODER, weights=weights)
+    return started(made, what="transunet", channels=channels, encoder=ENCODER, weights=weights, frozen=frozen)
 
 
 def _classless(state: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +124,7 @@ SPEC = ArchitectureSpec(
         "blocks": 9,
         "dropout": 0.1,
         "weights": "none",
+        "frozen": 0,
     },
     pretrained=pretrained,
 )
