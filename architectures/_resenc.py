@@ -56,7 +56,7 @@ class ResEncUNet(nn.Module):
         pairs = list(itertools.pairwise(widths))[::-1]  # (at this level, at the one below it)
         self.ups = nn.ModuleList(transposed(below, here) for here, below in pairs)
         self.decoder = nn.ModuleList(nn.Sequential(conv(2 * here, here), nn.LeakyReLU()) for here, _ in pairs)
-        predicting = widths[: max(levels - 2, 1)] if deep else widths[:1]  # all of the decoder's but the deepest
+        predicting = widths[: levels - 2] if deep else widths[:1]  # all of the decoder's but the deepest
         self.heads = nn.ModuleList(nn.Conv2d(here, classes, kernel_size=1) for here in predicting)
         start(self, functools.partial(nn.init.kaiming_normal_, a=0.01))
         for layer in self.modules():  # every block begins as its input, or what stands beside it

@@ -36,7 +36,7 @@ def build(channels: int, classes: int, width: int = 32, levels: int = 5) -> nn.M
         encoder=(multires(*pair) for pair in zip([channels, *found], widths, strict=False)),
         ups=(transposed(found[level + 1], widths[level]) for level in up),
         decoder=(multires(2 * widths[level], widths[level]) for level in up),
-        head=nn.Conv2d(found[0], classes, kernel_size=1),
+        heads=[nn.Conv2d(found[0], classes, kernel_size=1)],
         across=(ResPath(found[level], widths[level], length=levels - 1 - level) for level in up),
     )
     start(network, glorot_uniform)

@@ -315,6 +315,7 @@ def test_the_mlp_decoder_of_dinov3_predicts_once_per_patch_and_unetr_at_every_pi
         ("dinov3[blocks=3]", "Give 4 to 12, or 0."),
         ("dinov3[blocks=13]", "Give 4 to 12, or 0."),
         ("resenc_unet[levels=8]", "Give 2 to 7 levels"),
+        ("resenc_unet[deep=true,levels=3]", "Give deep=false, or 4 levels."),
         ("resenc_unet[width=0]", "a width of 1 or more"),
         ("emcad[encoder=tu-test_vit]", "Write dpt"),
     ],

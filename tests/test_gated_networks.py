@@ -125,7 +125,7 @@ def test_attention_unet_computes_what_that_of_monai_does(each: str, levels: int,
     ours = disturbed(f"attention_unet[gate={each},levels={levels},width=8]").train(training)
     reference, down, up = monai_attention([8 * 2**level for level in range(levels)], each)
     theirs = reference.double().train(training)
-    given = weighted(ours.encoder, *itertools.chain(*zip(ours.ups, ours.across, ours.decoder, strict=True)), ours.head)
+    given = weighted(ours.encoder, *itertools.chain(*zip(ours.ups, ours.across, ours.decoder, strict=True)), ours.heads)
     for one, other in zip(given, weighted(*down, *up), strict=True):
         other.load_state_dict(one.state_dict())
     images = pictures(32, 48)
@@ -189,7 +189,7 @@ def test_r2unet_computes_its_formulas_with_gates_and_without(name: str, steps: i
                 skip = gated(up, skip, gate)
             found = r2_block(torch.cat([up, skip], dim=1), step, steps)
 
-        torch.testing.assert_close(convolved(found, network.head), network(x), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(convolved(found, network.heads[0]), network(x), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["r2unet[steps=3,width=4]", "attention_r2unet[width=4]"])
@@ -238,7 +238,7 @@ def test_multiresunet_computes_its_formulas(levels: int):
             above = functional.conv_transpose2d(found, up.weight, up.bias, stride=2)
             found = multires(torch.cat([above, res_path(skips.pop(), path)], dim=1), block)
 
-        torch.testing.assert_close(convolved(found, network.head), network(x), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(convolved(found, network.heads[0]), network(x), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["attention_unet[levels=6,width=2]", "r2unet[width=2]", "multiresunet[width=4]"])

@@ -60,7 +60,7 @@ SMALL: dict[str, Small] = {
     "plain_unet": Small(options="width=8,levels=4", rate=1e-2),
     "pspnet": Small(options="encoder=resnet18,decoder=64"),
     "r2unet": Small(options="width=8", rate=1e-2, size=32),
-    "resenc_unet": Small(options="width=8,levels=3", rate=1e-2, size=32),
+    "resenc_unet": Small(options="width=8,levels=4", rate=1e-2, size=32),
     "resunet": Small(options="width=8", size=32),
     "segformer": Small(options="decoder=64"),
     "sharpunet": Small(options="width=8", size=32),
