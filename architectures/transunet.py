@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import NameUnknown
 from bench.specs import ArchitectureSpec, Pretrained
 
+from ._pretrained import is_path
 from ._pretrained import pretrained as _pretrained
 from ._smp import started
 
@@ -22,9 +23,9 @@ def pretrained(backbone: str, weights: str, **others: object) -> Pretrained | No
     """The file that the hybrid of ResNet-50 and ViT-B/16 starts from; None for random weights.
 
     Raises:
-        NameUnknown: If the other backbone is wanted, for which there is none.
+        NameUnknown: If the other backbone is wanted, for which there is none but that of a stored cell.
     """
-    if weights != "none" and backbone != "r50":
+    if backbone != "r50" and weights != "none" and not is_path(weights):
         raise NameUnknown(f"transunet[backbone={backbone}] has no weights={weights}. Write weights=none.")
     return _pretrained(ENCODER, weights, **others)
 
