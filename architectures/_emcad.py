@@ -87,7 +87,7 @@ class Emcad(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:  # (N, channels, H, W)
         *skips, x = self.encoder(images)[-4:]
         levels = [self.attend(x, 0)]  # (N, widths[0], H / 32, W / 32)
-        for level, (up, gate) in enumerate(zip(self.ups, self.gates, strict=True), start=1):
+        for level, (up, passed) in enumerate(zip(self.ups, self.gates, strict=True), start=1):
             x = up(levels[-1])
-            levels.append(self.attend(x + gate(x, skips.pop()), level))
+            levels.append(self.attend(x + passed(x, skips.pop()), level))
         return supervised(self.heads, reversed(levels), images)  # (N, classes, H, W), once or more
