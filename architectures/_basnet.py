@@ -6,8 +6,7 @@ import torch
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
-from ._blocks import conv_bn_relu
-from ._deep import up
+from ._blocks import conv_bn_relu, enlarged
 
 
 class BASNet(nn.Module):
@@ -42,21 +41,26 @@ class BASNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(before, classes, 3, padding=1) for before in predicting)
         self.refine = Refinement(classes, width)
 
+    def features(self, images: Tensor) -> list[Tensor]:
+        """What each of the four stages of the encoder makes of images, at H to H / 8."""
+        found = [self.stem(images)]
+        for number in range(1, 5):
+            found.append(self.encoder.get_submodule(f"model.layer{number}")(found[-1]))
+        return found[1:]
+
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Refined logits; in training, beside them, those of every stage."""
-        x, skips = self.stem(images), list[Tensor]()
-        stages = [self.encoder.get_submodule(f"model.layer{number}") for number in range(1, 5)]
-        for block in (*stages, *self.deeper):
-            x = block(x)
-            skips.append(x)  # at H to H / 32
-        x = self.bridge(x)
+        skips = self.features(images)
+        for block in self.deeper:
+            skips.append(block(skips[-1]))  # at H to H / 32
+        x = self.bridge(skips[-1])
         features = [x]
         for block, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
-            x = block(torch.cat([up(x, skip), skip], dim=1))
+            x = block(torch.cat([enlarged(x, skip), skip], dim=1))
             features.append(x)
         if not (self.deep and self.training):
             return self.refine(self.heads[0](x))
-        outputs = [up(head(one), images) for head, one in zip(self.heads, reversed(features), strict=True)]
+        outputs = [enlarged(head(one), images) for head, one in zip(self.heads, reversed(features), strict=True)]
         return (self.refine(outputs[0]), *outputs)
 
 
@@ -79,5 +83,5 @@ class Refinement(nn.Module):
             x = nn.functional.max_pool2d(skips[-1], 2, ceil_mode=True)
         x = self.deepest(x)
         for block, skip in zip(self.back, reversed(skips), strict=True):
-            x = block(torch.cat([up(x, skip), skip], dim=1))
+            x = block(torch.cat([enlarged(x, skip), skip], dim=1))
         return logits + self.last(x)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._frontier import conv_norm, enlarged
+from ._blocks import conv_norm, enlarged
 
 
 def gelu_norm(before: int, after: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
@@ -60,5 +60,6 @@ class CmuNext(nn.Module):
             skips.append(x)
         skips.pop()
         for up, fuse_ in zip(self.ups, self.fuse, strict=True):
-            x = fuse_(torch.cat([skips.pop(), up(enlarged(x))], dim=1))
+            skip = skips.pop()
+            x = fuse_(torch.cat([skip, up(enlarged(x, skip))], dim=1))
         return self.head(x)  # (N, classes, H, W)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._blocks import double_conv
+from ._unet import transposed
 
 NARROW, WIDE = 128, (96, 192, 384, 768)
 """Channels that SegDINO fuses, and those it gives to the four features before."""
@@ -43,14 +44,14 @@ class Unetr(nn.Module):
             for level, after in enumerate(widths[1:], start=1)
         )
         pairs = list(itertools.pairwise(widths))[::-1]  # (at this level, at the one below it)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for here, below in pairs)
+        self.ups = nn.ModuleList(transposed(below, here) for here, below in pairs)
         self.blocks = nn.ModuleList(double_conv(2 * here, here) for here, _ in pairs)
         self.head = nn.Conv2d(widths[0], classes, kernel_size=1)
 
     @staticmethod
     def up(before: int, after: int) -> nn.Sequential:
         """Twice the size by a transposed convolution, then a double one."""
-        return nn.Sequential(nn.ConvTranspose2d(before, after, 2, stride=2), double_conv(after, after))
+        return nn.Sequential(transposed(before, after), double_conv(after, after))
 
     def forward(self, image: Tensor, features: list[Tensor]) -> Tensor:
         """Four features (N, width, H / 16, W / 16), the shallowest first, to logits (N, classes, H, W)."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ._frontier import centred, conv_norm, enlarged, supervised
+from ._blocks import conv_norm, supervised
+from ._gates import Gate
+from ._initial import start
 
 
 class Attention(nn.Module):
@@ -43,17 +46,11 @@ class Scales(nn.Module):
         return x + self.after(wide)
 
 
-class Gate(nn.Module):
+def gate(width: int) -> Gate:
     """The part of a skip that the decoder asks for; convolutions in groups of two channels."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        half = width // 2
-        self.asked, self.offered = (conv_norm(width, half, groups=half, activation=nn.Identity) for _ in range(2))
-        self.weigh = conv_norm(half, 1, 1, activation=nn.Sigmoid)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return skip * self.weigh((self.asked(x) + self.offered(skip)).relu())
+    half = width // 2
+    asking, asked = (conv_norm(width, half, groups=half, activation=nn.Identity) for _ in range(2))
+    return Gate(asking, asked, conv_norm(half, 1, 1, activation=nn.Identity))
 
 
 class Up(nn.Module):
@@ -76,22 +73,21 @@ class Emcad(nn.Module):
         self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)  # one for all levels
         self.scales = nn.ModuleList(Scales(width) for width in widths)
         self.ups = nn.ModuleList(Up(*pair) for pair in itertools.pairwise(widths))
-        self.gates = nn.ModuleList(Gate(width) for width in widths[1:])
+        self.gates = nn.ModuleList(gate(width) for width in widths[1:])
         for part in (self.attention, self.place, self.scales, self.ups, self.gates):
-            centred(part)
-        self.heads = nn.ModuleList(nn.Conv2d(width, classes, 1) for width in (widths if deep else widths[-1:]))
+            start(part, functools.partial(nn.init.normal_, std=0.02))
+        predicting = widths[::-1] if deep else widths[-1:]  # the finest first
+        self.heads = nn.ModuleList(nn.Conv2d(width, classes, 1) for width in predicting)
 
     def attend(self, x: Tensor, level: int) -> Tensor:
         x = self.attention[level](x)
         seen = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)
         return self.scales[level](x * self.place(seen).sigmoid())
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:  # (N, channels, H, W)
-        *skips, x = self.encoder(x)[-4:]
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:  # (N, channels, H, W)
+        *skips, x = self.encoder(images)[-4:]
         levels = [self.attend(x, 0)]  # (N, widths[0], H / 32, W / 32)
-        for level, (up, gate) in enumerate(zip(self.ups, self.gates, strict=True), start=1):
+        for level, (up, passed) in enumerate(zip(self.ups, self.gates, strict=True), start=1):
             x = up(levels[-1])
-            levels.append(self.attend(x + gate(x, skips.pop()), level))
-        heads = self.heads if self.training else self.heads[-1:]
-        found = [head(one) for head, one in zip(heads, levels[-len(heads) :], strict=True)]
-        return supervised(enlarged(found[-1], 4), found[-2::-1])  # (N, classes, H, W), once or more
+            levels.append(self.attend(x + passed(x, skips.pop()), level))
+        return supervised(self.heads, reversed(levels), images)  # (N, classes, H, W), once or more

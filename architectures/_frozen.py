@@ -28,31 +28,49 @@ def freeze(network: nn.Module, stages: int, *, what: str, encoder: str, channels
         NameUnknown: If the encoder has fewer stages.
     """
     inner = network[-1] if isinstance(network, nn.Sequential) else network
-    body = inner.get_submodule("encoder")
-    known = _stages(body, channels)
+    known = _stages(inner, channels)
     if not 0 <= stages <= len(known):
         raise NameUnknown(
             f"{what}[frozen={stages}] cannot be built: {encoder} has {len(known)} stages here. "
             f"Give frozen=0 to {len(known)}."
         )
     for name in set().union(*known[:stages]):
-        body.get_parameter(name).requires_grad_(False)
-    for layer in body.modules():
+        inner.get_parameter(name).requires_grad_(False)
+    for layer in inner.get_submodule("encoder").modules():
         own = list(layer.parameters(recurse=False))
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and own and not any(one.requires_grad for one in own):
             _still(layer.eval())
 
 
-def _stages(encoder: nn.Module, channels: int) -> list[set[str]]:
-    """The parameters that the features of an encoder depend on, those left out that features before them do."""
+class _Encoder(nn.Module):
+    """A network as far as its decoder: `features(images)`, or its `encoder` where it has no such method."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Any:
+        """What the decoder is given."""
+        features = getattr(self.network, "features", None) or self.network.get_submodule("encoder")
+        return features(images)
+
+
+def _stages(network: nn.Module, channels: int) -> list[set[str]]:
+    """The parameters of an encoder that its features depend on, those left out that features before them do."""
     state = {
-        name: tensor.detach().to("meta") for name, tensor in (*encoder.named_parameters(), *encoder.named_buffers())
+        f"network.{name}": tensor.detach().to("meta")
+        for name, tensor in (*network.named_parameters(), *network.named_buffers())
     }
-    parameters = {name: state[name].requires_grad_() for name, _ in encoder.named_parameters()}
-    training = encoder.training
+    parameters = {
+        name: state[f"network.{name}"].requires_grad_()
+        for name, _ in network.named_parameters()
+        if name.startswith("encoder.")
+    }
+    training = network.training
     with torch.enable_grad():
-        features = functional_call(encoder.eval(), state, torch.empty(1, channels, EDGE, EDGE, device="meta"))
-    encoder.train(training)
+        images = torch.empty(1, channels, EDGE, EDGE, device="meta")
+        features = functional_call(_Encoder(network.eval()), state, images)
+    network.train(training)
     if not isinstance(features[0], Tensor):  # a transformer's, with its other tokens beside them
         features = features[0]
     found = list[set[str]]()

@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._gates import Across
-from ._unet import Sum
+from ._blocks import Sum
 
 SHARES, LARGER = (0.167, 0.333, 0.5), 1.67
 """Parts of a block's channels that have seen 3x3, 5x5 and 7x7 pixels; how many it has for one of a U-Net's."""
@@ -44,22 +43,21 @@ class Chain(nn.Module):
         return self.norm(torch.cat(found, dim=1))
 
 
-class ResPath(Across):
+class ResPath(nn.Module):
     """Layers on the way across, each beside a 1x1 convolution: (N, before, H, W) to (N, after, H, W).
 
     Args:
-        above: Channels of what came up.
-        before: Of what comes across.
+        before: Channels of what comes across.
         after: Of what arrives.
         length: How many layers there are.
     """
 
-    def __init__(self, above: int, before: int, after: int, length: int) -> None:
-        super().__init__(above)
+    def __init__(self, before: int, after: int, length: int) -> None:
+        super().__init__()
         given = [before, *[after] * (length - 1)]
         self.layers = nn.Sequential(*(_added(_layer(count, after), count, after) for count in given))
 
-    def passed(self, up: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, up: Tensor, skip: Tensor) -> Tensor:
         """What came up has no say in it."""
         return self.layers(skip)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import torch
 from torch import Tensor, nn
 
-from ._frontier import supervised
+from ._blocks import supervised
+from ._initial import start
+from ._unet import transposed
 
 BLOCKS = (1, 3, 4, 6, 6, 6, 6)
 """Residual blocks of each stage of the encoder, from full resolution down, in every one of the presets."""
@@ -51,24 +54,17 @@ class ResEncUNet(nn.Module):
             first = Block(before, after, stride=2 if level else 1)
             self.encoder.append(nn.Sequential(first, *(Block(after, after, 1) for _ in range(BLOCKS[level] - 1))))
         pairs = list(itertools.pairwise(widths))[::-1]  # (at this level, at the one below it)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for here, below in pairs)
+        self.ups = nn.ModuleList(transposed(below, here) for here, below in pairs)
         self.decoder = nn.ModuleList(nn.Sequential(conv(2 * here, here), nn.LeakyReLU()) for here, _ in pairs)
-        heads = pairs[1:] if deep and levels > 2 else pairs[-1:]
-        self.heads = nn.ModuleList(nn.Conv2d(here, classes, kernel_size=1) for here, _ in heads)
-        self._start()
-
-    def _start(self) -> None:
-        """He's weights; every block begins as its input, or what stands beside it."""
-        for layer in self.modules():
-            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-                nn.init.kaiming_normal_(layer.weight, a=0.01)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
-            elif isinstance(layer, Block):
+        predicting = widths[: levels - 2] if deep else widths[:1]  # all of the decoder's but the deepest
+        self.heads = nn.ModuleList(nn.Conv2d(here, classes, kernel_size=1) for here in predicting)
+        start(self, functools.partial(nn.init.kaiming_normal_, a=0.01))
+        for layer in self.modules():  # every block begins as its input, or what stands beside it
+            if isinstance(layer, Block):
                 nn.init.zeros_(layer.main[2][1].weight)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:  # (N, channels, H, W)
-        x, skips = self.stem(x), []
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:  # (N, channels, H, W)
+        x, skips = self.stem(images), []
         for stage in self.encoder:
             x = stage(x)  # (N, widths[level], H / 2^level, W / 2^level)
             skips.append(x)
@@ -77,6 +73,4 @@ class ResEncUNet(nn.Module):
         for up, block in zip(self.ups, self.decoder, strict=True):
             x = block(torch.cat([up(x), skips.pop()], dim=1))
             wide.append(x)
-        heads = self.heads if self.training else self.heads[-1:]
-        found = [head(one) for head, one in zip(heads, wide[-len(heads) :], strict=True)]
-        return supervised(found[-1], found[-2::-1])  # (N, classes, H, W), once or more
+        return supervised(self.heads, reversed(wide), images)  # (N, classes, H, W), once or more

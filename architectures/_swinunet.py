@@ -96,16 +96,19 @@ class SwinUnet(nn.Module):
         for level, stage in zip(self.decoder, self._stages(), strict=True):
             level.get_submodule("blocks").load_state_dict(stage.blocks.state_dict())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
-        x = self.encoder.patch_embed(x)  # (N, H / 4, W / 4, width)
-        skips: list[Tensor] = []
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The skips, (N, H / 4, W / 4, width) to (N, H / 16, W / 16, 4 width), and the deepest map behind them."""
+        x, found = self.encoder.patch_embed(images), list[Tensor]()
         for stage in self.encoder.layers:
             given = stage.downsample(x)  # half the size and twice the channels, but for the first
             x = attend(stage.blocks, given)
-            skips.append(x if self.after else given)
-        x = self.encoder.norm(x)  # (N, H / 32, W / 32, 8 width)
-        for level, skip in zip(self.decoder, skips[-2::-1], strict=True):
+            found.append(x if self.after else given)
+        return [*found[:-1], self.encoder.norm(x)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        *skips, x = self.features(images)
+        for level, skip in zip(self.decoder, reversed(skips), strict=True):
             x = level(x, skip)
         x = self.up(self.norm(x))  # (N, H, W, width)
         return self.head(x.permute(0, 3, 1, 2))

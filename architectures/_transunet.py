@@ -11,7 +11,7 @@ from timm.models.resnetv2 import ResNetV2
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._blocks import conv_relu, double_conv
+from ._blocks import conv_norm, conv_relu, double_conv, twice
 
 MIDDLE = 512
 DECODER = {"r50": (256, 128, 64, 16), "conv": (256, 128, 64)}
@@ -29,9 +29,7 @@ class Convolutions(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         widths = (channels, 64, 128, 256, 512)
-        self.levels = nn.ModuleList(
-            nn.Sequential(conv_relu(before, after), conv_relu(after, after)) for before, after in pairwise(widths)
-        )
+        self.levels = nn.ModuleList(twice(conv_relu, before, after) for before, after in pairwise(widths))
         self.num_features = widths[-1]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -69,19 +67,23 @@ class TransUNet(nn.Module):
         super().__init__()
         self.encoder = encoder
         widths = (MIDDLE, *DECODER[backbone])
-        middle = nn.Conv2d(encoder.embed_dim, MIDDLE, 3, padding=1, bias=False)
-        self.middle = nn.Sequential(middle, nn.BatchNorm2d(MIDDLE), nn.ReLU(inplace=True))
+        self.middle = conv_norm(encoder.embed_dim, MIDDLE)
         self.decoder = nn.ModuleList(
             double_conv(before + skip, after)
             for before, skip, after in zip(widths, SKIPS[backbone], widths[1:], strict=False)
         )
         self.head = nn.Conv2d(widths[-1], classes, kernel_size=3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The maps of the backbone, and in the place of the deepest what the transformer makes of it."""
         backbone = self.encoder.patch_embed.backbone
-        *skips, x = residual_maps(backbone, x) if isinstance(backbone, ResNetV2) else backbone(x)
-        x = self.middle(self.attend(x))  # (N, 512, H / 16, ..), or H / 8 for conv
+        *skips, x = residual_maps(backbone, images) if isinstance(backbone, ResNetV2) else backbone(images)
+        return [*skips, self.attend(x)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        *skips, x = self.features(images)
+        x = self.middle(x)  # (N, 512, H / 16, ..), or H / 8 for conv
         for block, skip in zip_longest(self.decoder, reversed(skips)):
             x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
             x = block(x if skip is None else torch.cat([x, skip], dim=1))

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._blocks import double_conv
-from ._frontier import conv_norm, enlarged
+from ._blocks import conv_norm, double_conv, enlarged
 
 INTERVALS, SPREAD = 5, 0.1
 
@@ -84,8 +83,8 @@ class UKan(nn.Module):
         self.mixed = nn.ModuleList([Tokens(b), Tokens(a)])  # of the decoder
         self.head = nn.Conv2d(a // 8, classes, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:  # (N, channels, H, W)
-        skips: list[Tensor] = []
+    def forward(self, images: Tensor) -> Tensor:  # (N, channels, H, W)
+        x, skips = images, list[Tensor]()
         for block in self.encoder:
             x = functional.max_pool2d(block(x), 2)  # at H / 2, H / 4, H / 8
             skips.append(x)
@@ -94,7 +93,7 @@ class UKan(nn.Module):
             skips.append(x)
         skips.pop()
         for level, up in enumerate(self.ups):
-            x = enlarged(up(x))
+            x = enlarged(up(x), skips[-1] if skips else images)
             x = x + skips.pop() if skips else x
             x = self.mixed[level](x) if level < len(self.mixed) else x
         return self.head(x)  # (N, classes, H, W)

@@ -18,10 +18,10 @@ def build(channels: int, classes: int, width: int = 64, steps: int = 2) -> nn.Mo
     """
     if width < 1 or steps < 1:
         raise NameUnknown(f"attention_r2unet cannot be built: width={width} and steps={steps} must be at least 1.")
-    from ._gates import gate, r2unet
+    from ._gates import gate
+    from ._r2unet import r2unet
 
-    widths = [width * 2**level for level in range(5)]
-    return gate(r2unet(channels, classes, widths, steps), widths)
+    return r2unet(channels, classes, [width * 2**level for level in range(5)], steps, across=gate)
 
 
 SPEC = ArchitectureSpec(

@@ -18,7 +18,9 @@ ENCODER = "tu-resnet34.tv_in1k"
 """Its tag stands for the weights that the paper starts from, those of torchvision."""
 
 
-def build(channels: int, classes: int, weights: str = "none", width: int = 64, deep: bool = True) -> nn.Module:
+def build(
+    channels: int, classes: int, weights: str = "none", width: int = 64, frozen: int = 0, deep: bool = True
+) -> nn.Module:
     """BASNet as published, 64 channels wide; narrower ones have no `weights` but those of a stored cell.
 
     `deep` trains all eight outputs, not the refined one alone. Differs from the paper: the loss is the mean over the
@@ -37,7 +39,7 @@ def build(channels: int, classes: int, weights: str = "none", width: int = 64, d
         encoder = get_encoder(ENCODER, in_channels=in_channels, weights=weights, channels=widths, **others)
         return BASNet(encoder, in_channels, classes, widths, deep=deep)
 
-    return started(made, what="basnet", channels=channels, encoder=ENCODER, weights=weights)
+    return started(made, what="basnet", channels=channels, encoder=ENCODER, weights=weights, frozen=frozen)
 
 
 SPEC = ArchitectureSpec(
@@ -48,7 +50,7 @@ SPEC = ArchitectureSpec(
     origin="cytobench; encoder of timm",
     build=build,
     divisor=32,
-    options={"weights": "none", "width": 64, "deep": True},
+    options={"weights": "none", "width": 64, "frozen": 0, "deep": True},
     pretrained=functools.partial(pretrained, ENCODER),
     unused={
         "encoder.model.conv1.": "images are taken up at full resolution instead, by a convolution of its own",

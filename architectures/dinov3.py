@@ -1,4 +1,4 @@
-"""DINOv3: a vision transformer that taught itself on photographs, frozen if you like, below a light decoder."""
+"""DINOv3: a vision transformer that taught itself on photographs, frozen or not, below a light decoder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build(
     classes: int,
     variant: str = "small",
     weights: str = "none",
-    finetune: bool = False,
+    frozen: int = 0,
     decoder: str = "unetr",
     blocks: int = 0,
 ) -> nn.Module:
@@ -48,9 +48,8 @@ def build(
 
     `decoder=mlp` is SegDINO's: all features to one width, side by side, and a prediction per patch of 16 pixels, which
     is interpolated. `decoder=unetr` is for cells, which are smaller: as in UNETR, a U-Net whose skips are the features
-    and the image itself. Weights that were loaded (weights=imagenet is what timm calls them) stay as they are unless
-    `finetune` is true; random ones are trained all the same. `blocks` is how many of the transformer's are kept, 0 for
-    all.
+    and the image itself. `weights=imagenet` is what timm calls the weights of DINOv3; `frozen=4` keeps all of them, as
+    SegDINO does. `blocks` is how many of the transformer's are kept, 0 for all.
 
     Differs from SegDINO: features of the large variant after blocks 6, 12, 18, 24, where it takes 5, 12, 18, 24.
     Differs from UNETR: two dimensions, batch normalisation, plain double convolutions.
@@ -80,20 +79,15 @@ def build(
                 head = Unetr if decoder == "unetr" else Mlp
                 self.decoder = head(in_channels, self.encoder.embed_dim, classes)
 
+            def features(self, x: Tensor) -> list[Tensor]:  # four times (N, C, H / 16, W / 16)
+                return self.encoder.forward_intermediates(x, indices=self.after, norm=True, intermediates_only=True)
+
             def forward(self, x: Tensor) -> Tensor:  # (N, channels, H, W)
-                features = self.encoder.forward_intermediates(
-                    x, indices=self.after, norm=True, intermediates_only=True
-                )  # four times (N, C, H / 16, W / 16)
-                return self.decoder(x, features)  # (N, classes, H, W)
+                return self.decoder(x, self.features(x))  # (N, classes, H, W)
 
         return Dinov3()
 
-    network = started(made, what="dinov3", channels=channels, encoder=name, weights=weights)
-    if not finetune and weights != "none":
-        for label, parameter in network.named_parameters():
-            # behind what normalises images anew, for weights that want it, a network is the second of two
-            parameter.requires_grad_(not label.removeprefix("1.").startswith("encoder."))
-    return network
+    return started(made, what="dinov3", channels=channels, encoder=name, weights=weights, frozen=frozen)
 
 
 SPEC = ArchitectureSpec(
@@ -105,6 +99,6 @@ SPEC = ArchitectureSpec(
     origin="cytobench; encoder of timm",
     build=build,
     divisor=PATCH,
-    options={"variant": "small", "weights": "none", "finetune": False, "decoder": "unetr", "blocks": 0},
+    options={"variant": "small", "weights": "none", "frozen": 0, "decoder": "unetr", "blocks": 0},
     pretrained=pretrained,
 )

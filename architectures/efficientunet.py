@@ -47,7 +47,7 @@ def build(channels: int, classes: int, variant: str = "b0", weights: str = "none
         from segmentation_models_pytorch.encoders import get_encoder
         from torch import nn
 
-        from ._blocks import Residual
+        from ._blocks import Sum, double_conv
 
         class EfficientUNet(nn.Module):
             def __init__(self) -> None:
@@ -57,7 +57,7 @@ def build(channels: int, classes: int, variant: str = "b0", weights: str = "none
                 skips = [*reversed(features), image]
                 widths = [*reversed(features), features[0]]  # the last block has the width of the one before it
                 self.decoder = nn.ModuleList(
-                    Residual(before + skip, after)
+                    Sum(double_conv(before + skip, after), nn.Conv2d(before + skip, after, kernel_size=1))
                     for before, skip, after in zip([deepest, *widths], skips, widths, strict=False)
                 )
                 self.head = nn.Conv2d(widths[-1], classes, kernel_size=1)

@@ -52,7 +52,7 @@ def build(
         return nn.Sequential(*layer(before, after, level), *dropped, *layer(after, after, level))
 
     network = unet(channels, classes, [width * 2**level for level in range(levels)], block)
-    for others in (network.ups, network.head):
+    for others in (network.ups, network.heads):
         start(others, glorot_uniform)
     return network
 

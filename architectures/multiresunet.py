@@ -31,17 +31,13 @@ def build(channels: int, classes: int, width: int = 32, levels: int = 5) -> nn.M
     widths = [width * 2**level for level in range(levels)]
     found = [sum(parts(count)) for count in widths]  # that a block of each level gives
 
-    def block(level: int) -> nn.Module:
-        """Behind what came up, and what comes across a path the longer the finer the level is."""
-        path = ResPath(widths[level], found[level], widths[level], length=levels - 1 - level)
-        return nn.Sequential(path, multires(2 * widths[level], widths[level]))
-
     up = list(reversed(range(levels - 1)))
     network = UNet(
         encoder=(multires(*pair) for pair in zip([channels, *found], widths, strict=False)),
         ups=(transposed(found[level + 1], widths[level]) for level in up),
-        decoder=(block(level) for level in up),
-        head=nn.Conv2d(found[0], classes, kernel_size=1),
+        decoder=(multires(2 * widths[level], widths[level]) for level in up),
+        heads=[nn.Conv2d(found[0], classes, kernel_size=1)],
+        across=(ResPath(found[level], widths[level], length=levels - 1 - level) for level in up),
     )
     start(network, glorot_uniform)
     return network

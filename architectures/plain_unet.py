@@ -19,7 +19,7 @@ def build(channels: int, classes: int, width: int = 32, levels: int = 5) -> nn.M
     from torch import nn
     from torch.nn import functional
 
-    from ._blocks import double_conv
+    from ._blocks import double_conv, enlarged
 
     class PlainUNet(nn.Module):
         def __init__(self) -> None:
@@ -41,8 +41,7 @@ def build(channels: int, classes: int, width: int = 32, levels: int = 5) -> nn.M
             skips.pop()
             for block in self.decoder:
                 skip = skips.pop()
-                x = functional.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
-                x = block(torch.cat([skip, x], dim=1))
+                x = block(torch.cat([skip, enlarged(x, skip)], dim=1))
             return self.head(x)  # (N, classes, H, W)
 
     return PlainUNet()

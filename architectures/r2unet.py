@@ -20,7 +20,7 @@ def build(channels: int, classes: int, width: int = 64, steps: int = 2) -> nn.Mo
     """
     if width < 1 or steps < 1:
         raise NameUnknown(f"r2unet cannot be built: width={width} and steps={steps} must be at least 1.")
-    from ._gates import r2unet
+    from ._r2unet import r2unet
 
     return r2unet(channels, classes, [width * 2**level for level in range(5)], steps)
 

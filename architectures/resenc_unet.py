@@ -28,6 +28,10 @@ def build(channels: int, classes: int, width: int = 32, levels: int = 6, deep: b
         raise NameUnknown(
             f"resenc_unet has no levels={levels}, width={width}. Give 2 to {MOST} levels, a width of 1 or more."
         )
+    if deep and levels < 4:
+        raise NameUnknown(
+            f"resenc_unet[levels={levels}] has no second level that predicts. Give deep=false, or 4 levels."
+        )
     from ._resenc import ResEncUNet
 
     return ResEncUNet(channels, classes, [min(width * 2**level, WIDEST) for level in range(levels)], deep)

@@ -14,12 +14,14 @@ def build(channels: int, classes: int, width: int = 64) -> nn.Module:
     """Residual U-Net of five levels with `width` channels at full resolution.
 
     Differs from the paper, as the seed's network does: two blocks in each level, there one; beside each of them a 3x3
-    convolution, there nothing; five levels, there four; maxima halve the size, there strides; transposed convolutions
-    double it, there interpolation.
+    convolution, there nothing; images are normalised and activated before the first convolution, too, there not;
+    five levels, there four; maxima halve the size, there strides; transposed convolutions double it, there
+    interpolation.
     """
     from torch import nn
 
-    from ._unet import Sum, early
+    from ._blocks import Sum
+    from ._unet import early
 
     def layer(before: int, after: int) -> nn.Module:
         steps: list[nn.Module] = []

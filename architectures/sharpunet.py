@@ -19,7 +19,7 @@ def build(channels: int, classes: int, width: int = 32) -> nn.Module:
     import torch
     from torch import nn
 
-    from ._blocks import conv_relu
+    from ._blocks import conv_relu, twice
     from ._initial import glorot_uniform, start
     from ._unet import unet
 
@@ -34,15 +34,15 @@ def build(channels: int, classes: int, width: int = 32) -> nn.Module:
             kernel[..., 1, 1] = 8.0
             self.register_buffer("kernel", kernel, persistent=False)
 
-        def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
-            count = x.shape[1]
+        def forward(self, up: Tensor, skip: Tensor) -> Tensor:  # (N, C, H, W)
+            count = skip.shape[1]
             kernel = self.kernel.expand(count, 1, 3, 3)
-            return nn.functional.conv2d(x, kernel, padding=1, groups=count)  # (N, C, H, W)
+            return nn.functional.conv2d(skip, kernel, padding=1, groups=count)  # (N, C, H, W)
 
     def block(before: int, after: int, level: int) -> nn.Module:
-        return nn.Sequential(conv_relu(before, after), conv_relu(after, after))
+        return twice(conv_relu, before, after)
 
-    network = unet(channels, classes, [width * 2**level for level in range(5)], block, across=Sharpen())
+    network = unet(channels, classes, [width * 2**level for level in range(5)], block, across=lambda count: Sharpen())
     start(network, glorot_uniform)
     return network
 

@@ -30,6 +30,7 @@ def build(
     drop_path: float = 0.2,
     skips: str = "before",
     weights: str = "none",
+    frozen: int = 0,
 ) -> nn.Module:
     """Swin-Unet with `width` channels at the first level and windows of `window` patches of 4 pixels.
 
@@ -80,7 +81,7 @@ def build(
             network.mirror()
         return network
 
-    return started(made, what="swinunet", channels=channels, encoder=ENCODER, weights=weights)
+    return started(made, what="swinunet", channels=channels, encoder=ENCODER, weights=weights, frozen=frozen)
 
 
 SPEC = ArchitectureSpec(
@@ -91,6 +92,6 @@ SPEC = ArchitectureSpec(
     origin="cytobench; encoder of timm, attention of torchvision",
     build=build,
     divisor=32,
-    options={"width": 96, "window": 7, "drop_path": 0.2, "skips": "before", "weights": "none"},
+    options={"width": 96, "window": 7, "drop_path": 0.2, "skips": "before", "weights": "none", "frozen": 0},
     pretrained=functools.partial(pretrained, ENCODER),
 )

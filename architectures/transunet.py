@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import NameUnknown
 from bench.specs import ArchitectureSpec, Pretrained
 
+from ._pretrained import is_path
 from ._pretrained import pretrained as _pretrained
 from ._smp import started
 
@@ -22,9 +23,9 @@ def pretrained(backbone: str, weights: str, **others: object) -> Pretrained | No
     """The file that the hybrid of ResNet-50 and ViT-B/16 starts from; None for random weights.
 
     Raises:
-        NameUnknown: If the other backbone is wanted, for which there is none.
+        NameUnknown: If the other backbone is wanted, for which there is none but that of a stored cell.
     """
-    if weights != "none" and backbone != "r50":
+    if backbone != "r50" and weights != "none" and not is_path(weights):
         raise NameUnknown(f"transunet[backbone={backbone}] has no weights={weights}. Write weights=none.")
     return _pretrained(ENCODER, weights, **others)
 
@@ -39,6 +40,7 @@ def build(
     blocks: int = 9,
     dropout: float = 0.1,
     weights: str = "none",
+    frozen: int = 0,
 ) -> nn.Module:
     """TransUNet on R50-ViT-B/16: a transformer of `layers` layers of `width` channels in `heads` heads.
 
@@ -96,7 +98,7 @@ def build(
             block.attn.proj_drop.p = 0.0  # in the authors' network, attention has no dropout
         return TransUNet(encoder, backbone, classes)
 
-    return started(made, what="transunet", channels=channels, encoder=ENCODER, weights=weights)
+    return started(made, what="transunet", channels=channels, encoder=ENCODER, weights=weights, frozen=frozen)
 
 
 def _classless(state: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +125,7 @@ SPEC = ArchitectureSpec(
         "blocks": 9,
         "dropout": 0.1,
         "weights": "none",
+        "frozen": 0,
     },
     pretrained=pretrained,
 )

@@ -35,7 +35,8 @@ def build(channels: int, classes: int, variant: str = "full", width: int = 64, d
     import torch
     from torch import nn
 
-    from ._deep import ResidualU, up
+    from ._blocks import enlarged
+    from ._u2net import ResidualU
 
     class U2Net(nn.Module):
         def __init__(self) -> None:
@@ -61,9 +62,9 @@ def build(channels: int, classes: int, variant: str = "full", width: int = 64, d
                 x = block(nn.functional.max_pool2d(x, 2, ceil_mode=True) if stage else x)
                 features.append(x)  # at H / 2^stage
             for stage in reversed(range(len(self.back))):
-                x = torch.cat([up(x, features[stage]), features[stage]], dim=1)
+                x = torch.cat([enlarged(x, features[stage]), features[stage]], dim=1)
                 features[stage] = x = self.back[stage](x)
-            sides = [up(side(x), images) for side, x in zip(self.sides, features, strict=True)]
+            sides = [enlarged(side(x), images) for side, x in zip(self.sides, features, strict=True)]
             fused = self.fuse(torch.cat(sides, dim=1))  # (N, classes, H, W), as each of the six
             return (fused, *sides) if deep and self.training else fused
 

@@ -25,7 +25,7 @@ def build(channels: int, classes: int, width: int = 64, levels: int = 5, deep: b
     import torch
     from torch import nn
 
-    from ._deep import conv_bn_relu, up
+    from ._blocks import conv_bn_relu, enlarged, supervised, twice
 
     class UNet3Plus(nn.Module):
         def __init__(self) -> None:
@@ -33,8 +33,7 @@ def build(channels: int, classes: int, width: int = 64, levels: int = 5, deep: b
             widths = [width * 2**level for level in range(levels)]
             fused = width * levels
             self.encoder = nn.ModuleList(
-                nn.Sequential(conv_bn_relu(before, after), conv_bn_relu(after, after))
-                for before, after in zip([channels, *widths], widths, strict=False)
+                twice(conv_bn_relu, *pair) for pair in zip([channels, *widths], widths, strict=False)
             )
             self.sources = nn.ModuleList()  # of each level but the deepest, finest first: from every scale
             for level in range(levels - 1):
@@ -54,12 +53,10 @@ def build(channels: int, classes: int, width: int = 64, levels: int = 5, deep: b
             features = skips.copy()  # all but the deepest are replaced by what the decoder makes of them
             for level in reversed(range(levels - 1)):
                 finer = [nn.functional.max_pool2d(skips[one], 2 ** (level - one)) for one in range(level)]
-                coarser = [up(one, skips[level]) for one in features[level + 1 :]]
+                coarser = [enlarged(one, skips[level]) for one in features[level + 1 :]]
                 scales = zip(self.sources[level], [*finer, skips[level], *coarser], strict=True)
                 features[level] = self.fuse[level](torch.cat([block(one) for block, one in scales], dim=1))
-            if not (deep and self.training):
-                return self.heads[0](features[0])  # (N, classes, H, W)
-            return tuple(up(head(one), images) for head, one in zip(self.heads, features, strict=True))
+            return supervised(self.heads, features, images)  # (N, classes, H, W), once or more
 
     return UNet3Plus()
 

@@ -19,8 +19,8 @@ def build(channels: int, classes: int, width: int = 32) -> nn.Module:
     """
     from torch import nn
 
+    from ._blocks import Sum
     from ._initial import glorot_uniform, start
-    from ._unet import Sum
 
     def separable(before: int, after: int) -> list[nn.Module]:
         each = nn.Conv2d(before, before, kernel_size=3, padding=1, groups=before, bias=False)

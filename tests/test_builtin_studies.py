@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from torch import nn
 
 from bench import catalog, copies, names, networks, protocols, run, study
 from bench.specs import Study
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # Read off what the five projects published; epochs times the copies that one held there.
 # Rate, batch, size, clipping of each element of the gradient, patience, epochs.
@@ -105,6 +110,34 @@ def test_every_network_of_seed_1_sees_colour_and_grey() -> None:
 
     assert colour == grey
     assert {"attention_unet", "classic_unet", "resunet", "ternausnet11", "ternausnet16"} == {stem for stem, _ in stems}
+
+
+def test_the_study_of_families_has_every_architecture_once() -> None:
+    planted = ROOT / "tests" / "catalog"
+    ours = {name for name, one in catalog.entries("architectures").items() if planted not in one.path.parents}
+
+    assert sorted(ours) == sorted(names.parse(name)[0] for name in study.load("families").architectures)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_networks_of_a_seed_are_told_beside_those_files(name: str) -> None:
+    """Rows of a table: files, studies, options, remarks; a row without a file is of the one above."""
+    text = (ROOT / "architectures" / "README.md").read_text(encoding="utf-8")
+    told, files = set[str](), list[str]()
+    for row in text.partition("## Networks of the seed projects")[2].partition("\n## ")[0].splitlines():
+        cells = [cell.strip() for cell in row.split("|")]
+        files = re.findall(r"\]\((\w+)\.py\)", row) or files
+        if f"`{name}`" in row:
+            variants = [one for one in re.findall(r"`([^`]*)`", cells[3]) if one != "channels=1"]
+            told |= {f"{file}[{one}]" if one else file for file in files for one in variants or [""]}
+    parsed = [names.parse(one) for one in told]
+
+    for stem, options in (names.parse(one) for one in study.load(name).architectures):
+        assert any(
+            stem == file and wanted.items() <= {**catalog.architecture(stem)[0].options, **options}.items()
+            for file, wanted in parsed
+        )
+    assert {stem for stem, _ in parsed} == {names.parse(one)[0] for one in study.load(name).architectures}
 
 
 def test_the_study_of_everything_is_every_data_set_network_and_loss() -> None:

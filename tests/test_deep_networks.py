@@ -18,7 +18,7 @@ from bench import catalog, networks
 from bench.errors import NameUnknown
 from tests.contract.test_architectures import unmoved
 
-HEADS = {"u2net[width=8]": 7, "u2net[variant=small,width=16]": 7, "basnet[width=16]": 8, "unet3plus[deep=true,levels=4,width=4]": 4}  # fmt: skip
+HEADS = {"u2net[width=8]": 7, "u2net[variant=small,width=16]": 7, "basnet[width=16]": 8, "unet3plus[deep=true,levels=4,width=4]": 4, "attention_unet[deep=true,levels=4,width=4]": 3}  # fmt: skip
 
 
 def built(name: str, classes: int = 1) -> nn.Module:
@@ -71,7 +71,13 @@ def test_every_depth_predicts_while_it_trains(name: str, count: int):
 
 
 @pytest.mark.parametrize(
-    "name", ["u2net[deep={},width=8]", "basnet[deep={},width=16]", "unet3plus[deep={},levels=3,width=4]"]
+    "name",
+    [
+        "u2net[deep={},width=8]",
+        "basnet[deep={},width=16]",
+        "unet3plus[deep={},levels=3,width=4]",
+        "attention_unet[deep={},width=4]",
+    ],
 )
 @pytest.mark.parametrize("deep", ["true", "false"])
 def test_every_parameter_gets_a_gradient_with_and_without_deep_supervision(name: str, deep: str):
@@ -83,7 +89,7 @@ def test_every_parameter_gets_a_gradient_with_and_without_deep_supervision(name:
     assert isinstance(network(torch.rand(1, 3, 32, 32)), Tensor)
 
 
-@pytest.mark.parametrize("name", ["u2net[width=8]", "basnet[width=16]", "unet3plus[deep=true,levels=4,width=4]"])
+@pytest.mark.parametrize("name", HEADS)
 def test_a_network_predicts_the_first_of_what_it_is_trained_for(name: str):
     torch.manual_seed(0)
     network, images = built(name, classes=2), torch.rand(2, 3, 64, 64)

@@ -29,6 +29,11 @@ STAGES = {
         ("model.cls_token", "model.pos_embed", "model.patch_embed.", "model.blocks.0.", "model.blocks.1.", "model.blocks.2."),
     ),
     "ternausnet16": (5, ("features.0.", "features.2.", "features.5.", "features.7.")),
+    "basnet[width=16]": (4, ("model.layer1.", "model.layer2.")),  # its first layer is its own
+    "dinov3[blocks=8]": (4, ("cls_token", "reg_token", "patch_embed.", "blocks.0.", "blocks.1.", "blocks.2.", "blocks.3.", "norm.")),
+    "swinunet[width=24]": (4, ("patch_embed.", "layers.0.", "layers.1.downsample.")),
+    "swinunet[skips=after,width=24]": (4, ("patch_embed.", "layers.0.", "layers.1.")),
+    "transunet[heads=2,layers=1,width=32]": (4, ("patch_embed.backbone.stem.", "patch_embed.backbone.stages.0.")),
     "efficientunet": (5, ("model.conv_stem.", "model.bn1.", "model.blocks.0.", "model.blocks.1.")),
 }  # fmt: skip
 SMALL = "unet[encoder=tu-test_resnet,decoder=16,{}]"

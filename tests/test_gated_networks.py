@@ -81,7 +81,7 @@ def test_the_blocks_and_the_paths_of_multiresunet_are_as_wide_and_as_long_as_pub
     assert [[8, 17, 26], [17, 35, 53], [35, 71, 106], [71, 142, 213], [142, 284, 427]] == [
         [layer[0].out_channels for layer in block[0].main.layers] for block in network.encoder
     ]
-    assert [1, 2, 3, 4] == [len(path.layers) for path, _ in network.decoder]
+    assert [1, 2, 3, 4] == [len(path.layers) for path in network.across]
 
 
 class Swapped(nn.Module):
@@ -125,7 +125,7 @@ def test_attention_unet_computes_what_that_of_monai_does(each: str, levels: int,
     ours = disturbed(f"attention_unet[gate={each},levels={levels},width=8]").train(training)
     reference, down, up = monai_attention([8 * 2**level for level in range(levels)], each)
     theirs = reference.double().train(training)
-    given = weighted(ours.encoder, *itertools.chain(*zip(ours.ups, ours.decoder, strict=True)), ours.head)
+    given = weighted(ours.encoder, *itertools.chain(*zip(ours.ups, ours.across, ours.decoder, strict=True)), ours.heads)
     for one, other in zip(given, weighted(*down, *up), strict=True):
         other.load_state_dict(one.state_dict())
     images = pictures(32, 48)
@@ -166,7 +166,7 @@ def r2_block(x: Tensor, block: Any, steps: int) -> Tensor:
 
 def gated(up: Tensor, skip: Tensor, gate: Any) -> Tensor:
     """The common implementation's gate, with one share for all channels of a pixel."""
-    (ask, ask_norm), (asked, asked_norm), (share, share_norm) = gate.asking, gate.asked, gate.share
+    (ask, ask_norm, _), (asked, asked_norm, _), (share, share_norm, _) = gate.asking, gate.asked, gate.share
     both = scaled(convolved(up, ask), ask_norm) + scaled(convolved(skip, asked), asked_norm)
     return skip / (1 + torch.exp(-scaled(convolved(both.clamp(min=0), share), share_norm)))
 
@@ -181,14 +181,15 @@ def test_r2unet_computes_its_formulas_with_gates_and_without(name: str, steps: i
         for block in network.encoder[1:]:
             skips.append(r2_block(functional.max_pool2d(skips[-1], 2), block, steps))
         found = skips.pop()
-        for (_, (conv, norm, _)), step in zip(network.ups, network.decoder, strict=True):
+        for (_, (conv, norm, _)), gate, step in zip(
+            network.ups, network.across or itertools.repeat(None), network.decoder, strict=False
+        ):
             up, skip = scaled(convolved(doubled(found), conv), norm).clamp(min=0), skips.pop()
             if name == "attention_r2unet":
-                gate, step = step
                 skip = gated(up, skip, gate)
             found = r2_block(torch.cat([up, skip], dim=1), step, steps)
 
-        torch.testing.assert_close(convolved(found, network.head), network(x), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(convolved(found, network.heads[0]), network(x), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["r2unet[steps=3,width=4]", "attention_r2unet[width=4]"])
@@ -233,11 +234,11 @@ def test_multiresunet_computes_its_formulas(levels: int):
         for block in network.encoder[1:]:
             skips.append(multires(functional.max_pool2d(skips[-1], 2), block))
         found = skips.pop()
-        for up, (path, block) in zip(network.ups, network.decoder, strict=True):
+        for up, path, block in zip(network.ups, network.across, network.decoder, strict=True):
             above = functional.conv_transpose2d(found, up.weight, up.bias, stride=2)
             found = multires(torch.cat([above, res_path(skips.pop(), path)], dim=1), block)
 
-        torch.testing.assert_close(convolved(found, network.head), network(x), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(convolved(found, network.heads[0]), network(x), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["attention_unet[levels=6,width=2]", "r2unet[width=2]", "multiresunet[width=4]"])

@@ -81,7 +81,7 @@ def test_flexunet_starts_as_keras_does():
 
         assert deviation == pytest.approx(conv.weight.std().item(), rel=0.1 if conv.in_channels == 3 else 0.03)
         assert 1.9 < conv.weight.abs().max().item() / deviation < 2 / 0.8796
-    for layer in [*convolutions(network.ups, nn.ConvTranspose2d), network.head]:
+    for layer in [*convolutions(network.ups, nn.ConvTranspose2d), network.heads[0]]:
         fans = layer.kernel_size[0] ** 2 * (layer.in_channels + layer.out_channels)
 
         assert math.sqrt(6 / fans) == pytest.approx(layer.weight.abs().max().item(), rel=0.02)
@@ -105,7 +105,7 @@ def test_what_goes_across_in_sharpunet_is_sharpened_by_its_kernel_and_nothing_of
     kernel = [[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]
     expected = scipy.ndimage.convolve(features.numpy(), [[kernel]], mode="constant")
 
-    torch.testing.assert_close(torch.from_numpy(expected), across(features), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.from_numpy(expected), across[0](features + 1, features), rtol=1e-5, atol=1e-5)
     assert [] == list(across.parameters())
 
 

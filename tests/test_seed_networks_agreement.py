@@ -123,7 +123,7 @@ def weighted(*parts: nn.Module) -> Iterable[nn.Module]:
 def copy(ours: Any, theirs: Any) -> None:
     """Other weights than the first ones for all layers of ours, and the same for those of the reference."""
     ups = [getattr(step, "step", step) for step in steps_up(theirs)]
-    given = weighted(ours.encoder, ours.ups, ours.decoder, ours.head)
+    given = weighted(ours.encoder, ours.ups, ours.decoder, ours.heads)
     taken = weighted(
         *steps_down(theirs), *(step.upsample for step in ups), *(step.convs for step in ups), theirs.final_conv
     )
@@ -188,7 +188,7 @@ def test_flexunet_computes_its_formulas(normalisation: bool):
                 found, state[f"ups.{number}.weight"], state[f"ups.{number}.bias"], stride=2
             )
             found = block(torch.cat([up, skips.pop()], dim=1), f"decoder.{number}", level)
-        expected = functional.conv2d(found, state["head.weight"], state["head.bias"])
+        expected = functional.conv2d(found, state["heads.0.weight"], state["heads.0.bias"])
 
         torch.testing.assert_close(expected, network.train()(x), rtol=1e-9, atol=1e-9)
 

@@ -280,13 +280,23 @@ def test_weights_of_the_hybrid_start_transunet_without_the_class_token(tmp_path:
     assert all(torch.equal(file[name], tensor) for name, tensor in encoder.items())
 
 
-def test_the_weights_of_a_stored_cell_start_swinunet_as_they_are(tmp_path: Path):
-    stored = filled(networks.build("swinunet[width=12]", 2)).state_dict()
-    safetensors.torch.save_file(stored, tmp_path / "weights.safetensors")
-    found = networks.build(f"swinunet[weights={tmp_path / 'weights.safetensors'},width=12]", 2).state_dict()
+@pytest.mark.parametrize("name", ["swinunet[width=12{}]", "transunet[backbone=conv,heads=2,layers=1,width=8{}]"])
+def test_the_weights_of_a_stored_cell_start_a_network_as_they_are(name: str, tmp_path: Path):
+    path = tmp_path / "weights.safetensors"
+    stored = filled(networks.build(name.format(""), 2)).state_dict()
+    safetensors.torch.save_file(stored, path)
+    found = networks.build(name.format(f",weights={path}"), 2).state_dict()
 
     assert stored.keys() == found.keys()
     assert all(torch.equal(stored[name], tensor) for name, tensor in found.items())
+
+
+def test_a_file_of_something_else_starts_no_transunet_on_plain_convolutions(tmp_path: Path):
+    safetensors.torch.save_file({"conv.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    name = f"transunet[backbone=conv,heads=2,layers=1,weights={tmp_path / 'other.safetensors'},width=8]"
+
+    with pytest.raises(DataError, match="does not fit: it fills 0 of"):
+        networks.build(name, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,11 @@
-"""What networks that are supervised at several depths share; imported when one is built, since it loads torch."""
+"""The small U-Nets that U2-Net is made of; imported when a network is built, since it loads torch."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ._blocks import conv_bn_relu
-
-
-def up(x: Tensor, like: Tensor) -> Tensor:
-    """Features (N, C, h, w) at the height and width of others, interpolated; themselves where they have it."""
-    size = like.shape[-2:]
-    return x if x.shape[-2:] == size else nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
+from ._blocks import conv_bn_relu, enlarged
 
 
 class ResidualU(nn.Module):
@@ -48,5 +42,5 @@ class ResidualU(nn.Module):
             skips.append(x)
         x = self.deepest(x)
         for block, skip in zip(self.back, reversed(skips), strict=True):
-            x = block(torch.cat([up(x, skip), skip], dim=1))
+            x = block(torch.cat([enlarged(x, skip), skip], dim=1))
         return start + x
