@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,12 +15,9 @@ from bench import alignment
 from bench.alignment import Alignment, aligned, judge, misaligned
 from bench.datasets import blood_cell, smear
 from bench.findings import Finding, Kind
+from tests.real import REAL, real
 
 Pair = tuple[np.ndarray, np.ndarray]
-REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
-real = pytest.mark.skipif(
-    not REAL.is_dir(), reason=f"the forty real pairs are not in {REAL}; set BENCH_TEST_BLOOD_CELL"
-)
 EDGE = 512
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,7 @@ from bench import auditfile, copies
 from bench.datasets import blood_cell
 from bench.findings import Audit, Kind
 from tests import commands, lookalike_archives, published_tree
-
-REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
-real = pytest.mark.skipif(not REAL.is_dir(), reason="the real pairs are not here")
+from tests.real import REAL, real
 
 
 def told(name: object, home: Path) -> tuple[int, Audit, dict[str, list[str]], str]:

@@ -4,37 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from bench.crops import Crops, crops
-from bench.datasets import blood_cell, smear
 from bench.presets import SYMMETRIES
 from bench.resemblance import Seen, seen
 from tests.distorted import encoded
-from tests.test_resemblance import REAL, flags
+from tests.test_resemblance import flags
 
-COUNT = 120
 LONG = 600.0
 UNDONE = {name: {"left_turn": "right_turn", "right_turn": "left_turn"}.get(name, name) for name in SYMMETRIES}
-
-
-@pytest.fixture(scope="module")
-def pictures() -> list[np.ndarray]:
-    """Distinct smears, uint8 (224, 224, 3)."""
-    return [smear.load(sample)[0] for sample in smear.read(train=COUNT)[:COUNT]]
-
-
-@pytest.fixture(scope="module")
-def kept(pictures: list[np.ndarray]) -> list[Seen | None]:
-    return [seen(image) for image in pictures]
-
-
-@pytest.fixture(scope="module")
-def photographs() -> list[np.ndarray]:
-    """Twenty of the real photographs, uint8 (1200, 1600, 3)."""
-    if not REAL.is_dir():
-        pytest.skip("the forty real pairs are not here")
-    return [np.asarray(Image.open(sample.image).convert("RGB")) for sample in blood_cell.read(REAL)[:20]]
 
 
 def pairs(result: Crops) -> list[tuple[int, int]]:
@@ -44,11 +22,11 @@ def pairs(result: Crops) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("position", SYMMETRIES)
 def test_half_of_a_smear_is_found_where_it_lay(
     position: str,
-    pictures: list[np.ndarray],
-    kept: list[Seen | None],
+    smears: list[np.ndarray],
+    seen_smears: list[Seen | None],
 ) -> None:
-    part = flags(pictures[4][60:172, 31:160], UNDONE[position])
-    result = crops([*kept[:20], seen(np.ascontiguousarray(part))], LONG)
+    part = flags(smears[4][60:172, 31:160], UNDONE[position])
+    result = crops([*seen_smears[:20], seen(np.ascontiguousarray(part))], LONG)
     [one] = result.found
 
     assert (20, 4, position) == (one.inner, one.outer, one.position)
@@ -81,16 +59,16 @@ def test_windows_that_overlap_by_a_quarter_or_more_are_found(photographs: list[n
     assert [300, 0, 800, 800] == pytest.approx(list(result.found[0].box), abs=6)
 
 
-def test_nothing_lies_in_another_smear(kept: list[Seen | None]) -> None:
-    assert [] == crops(kept, LONG).found
+def test_nothing_lies_in_another_smear(seen_smears: list[Seen | None]) -> None:
+    assert [] == crops(seen_smears, LONG).found
 
 
 def test_no_real_photograph_lies_in_another(photographs: list[np.ndarray]) -> None:
-    assert Crops([], 190, 190, True) == crops([seen(image) for image in photographs], LONG)
+    assert Crops([], 190, 190, True) == crops([seen(image) for image in photographs[:20]], LONG)
 
 
-def test_out_of_time_says_what_was_looked_at(kept: list[Seen | None]) -> None:
-    assert Crops([], 0, COUNT * (COUNT - 1) // 2, False) == crops(kept, 0.0)
+def test_out_of_time_says_what_was_looked_at(seen_smears: list[Seen | None]) -> None:
+    assert Crops([], 0, 120 * 119 // 2, False) == crops(seen_smears, 0.0)
 
 
 def test_images_that_show_nothing_are_passed_by() -> None:

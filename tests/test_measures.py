@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,10 @@ from bench.metrics import PROFILES
 from bench.specs import IGNORE, Recipe
 from bench.store import Store, write_arrays
 from tests import synthetic
+from tests.real import REAL, real
 from tests.small import SMEAR, execute, place, plain, stored, study
 
 C = 3
-REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
 
 
 def soft_maps(seed: int, *, ignored: float = 0.0, size: tuple[int, int] = (9, 7)) -> tuple[np.ndarray, ...]:
@@ -107,7 +106,7 @@ def test_seed_1_scores_a_perfect_prediction_below_1() -> None:
     assert 0.7 < found[3] / found[1:].sum() < 0.95
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the forty real pairs are not in {REAL}; set BENCH_TEST_BLOOD_CELL")
+@real
 def test_a_perfect_prediction_of_real_cells_scores_what_was_measured_in_the_seeds() -> None:
     truths = [np.asarray(blood_cell.load(sample)[1]) for sample in list(blood_cell.read(REAL))[::4]]
     names = ["seed0_hard", "seed1_hard"]

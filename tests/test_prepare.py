@@ -20,8 +20,8 @@ from bench.prepare import Prepared
 from bench.specs import IGNORE, ClassSpec, DatasetSpec, Recipe, Sample
 from tests import lookalike
 from tests.lookalike import check, save
+from tests.real import REAL, real
 
-REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
 REFERENCE = {"dice_fg": 0.9406, "iou_fg": 0.8886, "dice_mean": 0.9572, "pixel_acc": 0.9653}
 BACK = np.zeros((4, 5), np.uint8)
 INNER = "BCCD Dataset with mask"
@@ -440,7 +440,7 @@ def test_an_export_overwrites_nothing(raw: Path, home: Path, tmp_path: Path) -> 
     assert "mine" == (tmp_path / "file").read_text()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"the forty real pairs are not in {REAL}; set BENCH_TEST_BLOOD_CELL")
+@real
 def test_otsu_on_the_real_test_pairs_gives_the_published_numbers() -> None:
     pairs = [blood_cell.load(sample) for sample in blood_cell.read(REAL) if sample.split == "test"]
     otsu = BASELINES["otsu"].fit(pairs[:2], 2)

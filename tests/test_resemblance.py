@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.datasets import blood_cell, smear
+from bench.datasets import smear
 from bench.presets import SYMMETRIES
 from bench.resemblance import GROUP, TRIES, Copies, Pair, Seen, copies, repeated, seen
 from tests.distorted import deformed, distorted, encoded, lenses, resized, shrunk
 
-REAL = Path(os.environ.get("BENCH_TEST_BLOOD_CELL", Path(__file__).resolve().parents[2] / "shared/data/blood_cell"))
-COUNT = 120
 COPIED = 3
 
 Copy = Callable[[np.ndarray], np.ndarray]
@@ -56,25 +52,6 @@ BENT: dict[str, Copy] = {
 }
 
 
-@pytest.fixture(scope="module")
-def pictures() -> list[np.ndarray]:
-    """Distinct smears, uint8 (224, 224, 3)."""
-    return [smear.load(sample)[0] for sample in smear.read(train=COUNT)[:COUNT]]
-
-
-@pytest.fixture(scope="module")
-def kept(pictures: list[np.ndarray]) -> list[Seen | None]:
-    return [seen(image) for image in pictures]
-
-
-@pytest.fixture(scope="module")
-def photographs() -> list[np.ndarray]:
-    """The forty real photographs, uint8 (1200, 1600, 3)."""
-    if not REAL.is_dir():
-        pytest.skip("the forty real pairs are not here")
-    return [np.asarray(Image.open(sample.image).convert("RGB")) for sample in blood_cell.read(REAL)]
-
-
 def contents(count: int) -> list[str]:
     return [f"content {at}" for at in range(count)]
 
@@ -86,20 +63,20 @@ def found(first: list[Seen | None], second: list[np.ndarray]) -> list[Pair]:
 
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
 def test_every_planted_copy_is_found_and_nothing_else_is(
-    copy: Copy, pictures: list[np.ndarray], kept: list[Seen | None]
+    copy: Copy, smears: list[np.ndarray], seen_smears: list[Seen | None]
 ) -> None:
-    pairs = found(kept, [copy(image) for image in pictures[:COPIED]])
+    pairs = found(seen_smears, [copy(image) for image in smears[:COPIED]])
 
-    assert [(at, COUNT + at, "none", False) for at in range(COPIED)] == [
+    assert [(at, len(smears) + at, "none", False) for at in range(COPIED)] == [
         (one.first, one.second, one.position, one.exact) for one in pairs
     ]
 
 
 @pytest.mark.parametrize("position", SYMMETRIES)
 def test_the_position_says_what_was_done_to_the_first_to_give_the_second(
-    position: str, pictures: list[np.ndarray], kept: list[Seen | None]
+    position: str, smears: list[np.ndarray], seen_smears: list[Seen | None]
 ) -> None:
-    pairs = found(kept[:10], [POSITIONS[position](image) for image in pictures[:COPIED]])
+    pairs = found(seen_smears[:10], [POSITIONS[position](image) for image in smears[:COPIED]])
 
     assert [(at, 10 + at, position) for at in range(COPIED)] == [pair[:2] + pair[4:5] for pair in pairs]
     assert all(one.correlation > 0.99 and one.displacement == 0 for one in pairs)
@@ -114,8 +91,8 @@ def test_photographs_bent_as_published_are_found(bend: Copy, photographs: list[n
     assert all(one.correlation > 0.85 for one in pairs)
 
 
-def test_displacement_and_brightness_are_measured(pictures: list[np.ndarray]) -> None:
-    large = np.asarray(Image.fromarray(pictures[0]).resize((448, 448)))
+def test_displacement_and_brightness_are_measured(smears: list[np.ndarray]) -> None:
+    large = np.asarray(Image.fromarray(smears[0]).resize((448, 448)))
     shifted = np.roll(large, 12, axis=1)
     darker = (large * 0.8).astype(np.uint8)
     [bent] = found([seen(large)], [shifted])
@@ -126,8 +103,8 @@ def test_displacement_and_brightness_are_measured(pictures: list[np.ndarray]) ->
     assert 0 == dark.displacement
 
 
-def test_no_two_smears_resemble_each_other_at_any_size(kept: list[Seen | None]) -> None:
-    assert Copies([], 0) == copies(kept, contents(COUNT))
+def test_no_two_smears_resemble_each_other_at_any_size(seen_smears: list[Seen | None]) -> None:
+    assert Copies([], 0) == copies(seen_smears, contents(len(seen_smears)))
     for size in (96, 256):
         small = [seen(smear.load(sample)[0]) for sample in smear.read(train=60, size=size)[:60]]
 
@@ -138,10 +115,10 @@ def test_no_two_real_photographs_are_copies(photographs: list[np.ndarray]) -> No
     assert [] == copies([seen(image) for image in photographs], contents(40)).found
 
 
-def test_equal_bytes_are_exact_copies_even_of_images_that_show_nothing(pictures: list[np.ndarray]) -> None:
+def test_equal_bytes_are_exact_copies_even_of_images_that_show_nothing(smears: list[np.ndarray]) -> None:
     blank = np.full((40, 40, 3), 200, np.uint8)
-    one = seen(pictures[0])
-    pairs = copies([None, one, None, one, seen(encoded(pictures[0], 70))], ["blank", "a", "blank", "a", "b"]).found
+    one = seen(smears[0])
+    pairs = copies([None, one, None, one, seen(encoded(smears[0], 70))], ["blank", "a", "blank", "a", "b"]).found
 
     assert seen(blank) is None
     assert [(0, 2, True), (1, 3, True), (1, 4, False), (3, 4, False)] == [pair[:3] for pair in pairs]
@@ -153,10 +130,10 @@ def dimmed(image: np.ndarray, count: int) -> list[Seen | None]:
 
 
 def test_every_pair_of_a_small_group_is_told_and_of_a_large_one_as_many_as_connect_it(
-    pictures: list[np.ndarray],
+    smears: list[np.ndarray],
 ) -> None:
-    small = copies(dimmed(pictures[0], GROUP), contents(GROUP)).found
-    large = copies(dimmed(pictures[0], GROUP + 5), contents(GROUP + 5)).found
+    small = copies(dimmed(smears[0], GROUP), contents(GROUP)).found
+    large = copies(dimmed(smears[0], GROUP + 5), contents(GROUP + 5)).found
 
     assert GROUP * (GROUP - 1) // 2 == len(small)
     assert GROUP + 4 == len(large)
@@ -172,9 +149,9 @@ def test_copies_bent_apart_meet_through_their_source_wherever_it_stands(photogra
 
 
 def test_pairs_that_are_left_out_because_all_looks_alike_are_counted(
-    pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+    smears: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many = dimmed(pictures[0], 3)
+    many = dimmed(smears[0], 3)
     monkeypatch.setattr("bench.resemblance.TRIES", 0)
 
     assert Copies([], 3) == copies(many, contents(3))
