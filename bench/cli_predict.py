@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -82,6 +82,7 @@ def predict(
     overlay.check_folder(to, overwrite=overwrite)
     itself = (Path(cell) / "record.json").is_file()
     trained = opened(Path(cell) if itself else find(cell, study_folder(study, results)), force=force)
+    from bench.device import out_of_memory
     from bench.predict import Model, Options  # torch is loaded only for what can be done
 
     options = Options(
@@ -90,7 +91,15 @@ def predict(
     )  # fmt: skip
     model = Model(trained, device, batch)
     check_room(to)
-    rows = _predicted(model, paths, options, Wanted(to, probabilities, objects))
+    _check(paths, len(model.classes))
+    try:
+        rows = _predicted(model, paths, options, Wanted(to, probabilities, objects))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise StudyError(
+            f"The memory of {model.device} is too small for that. Use --how tile, or --batch 1."
+        ) from error
     overlay.write_counts(to / "counts.csv", rows)
     _manifest(model, options, paths, to)
     _summary(rows, len(paths))
@@ -127,7 +136,7 @@ def _predicted(model: Model, paths: list[Path], options: Options, wanted: Wanted
     with cli_screen.bar(console(), "Predicting") as progress:
         progress(0, len(paths))
         names = overlay.stems(paths)
-        predictions = model.predict_many(_read(paths, len(model.classes), held), options)
+        predictions = model.predict_many(_read(paths, held), options)
         for number, (path, name, one) in enumerate(zip(paths, names, predictions, strict=True), 1):
             target = wanted.folder / name
             drawn = overlay.overlay(held.pop(0), one.labels, model.classes)
@@ -140,18 +149,28 @@ def _predicted(model: Model, paths: list[Path], options: Options, wanted: Wanted
     return rows
 
 
-def _read(paths: list[Path], classes: int, held: list[np.ndarray]) -> Iterator[np.ndarray]:
+def _check(paths: list[Path], classes: int) -> None:
+    """Read every picture once before anything is computed, so that a wrong one among many is told at once."""
+    from bench import cli_screen, overlay
+
+    with cli_screen.bar(console(), "Checking pictures") as progress:
+        for number, path in enumerate(paths, 1):
+            overlay.check_picture(path, _reader()(path), classes)
+            progress(number, len(paths))
+
+
+def _read(paths: list[Path], held: list[np.ndarray]) -> Iterator[np.ndarray]:
     """The pictures, each kept in `held` until its prediction has been drawn on it."""
+    for path in paths:
+        held.append(_reader()(path))
+        yield held[-1]
+
+
+def _reader() -> Callable[[Path], np.ndarray]:
+    """Reads a file as every data set made of files is read: RGB, uint8 (H, W, 3)."""
     import importlib
 
-    from bench import overlay
-
-    read = importlib.import_module("bench.datasets._files").read_rgb  # as every data set made of files is read
-    for path in paths:
-        image = read(path)
-        overlay.check_picture(path, image, classes)
-        held.append(image)
-        yield image
+    return importlib.import_module("bench.datasets._files").read_rgb
 
 
 def _manifest(model: Model, options: Options, paths: list[Path], folder: Path) -> None:

@@ -257,7 +257,8 @@ def test_what_is_wrong_with_pictures_folders_and_options_is_one_line(folder: Pat
     Image.fromarray(np.eye(30, dtype=np.uint8) * 255).save(mask)
     here = ("--to", picture.parent / "out", "--overwrite")
 
-    assert "cannot be read as an image" in refused(folder, broken, *here)
+    assert "cannot be read as an image" in refused(folder, picture, broken, *here)
+    assert not list((picture.parent / "out").glob("*"))
     assert "looks like a mask" in refused(folder, mask, *here)
     assert "is no picture" in refused(folder, picture.with_name("nowhere*.png"), *here)
     assert "is not empty" in refused(folder, picture, "--to", picture.parent)
@@ -269,6 +270,15 @@ def test_what_is_wrong_with_pictures_folders_and_options_is_one_line(folder: Pat
     assert "overlap goes with how=tile" in refused(folder, picture, *here, "--overlap", "3")
     assert "overlap is 40" in refused(folder, picture, *here, "--how", "tile", "--overlap", "40")
     assert "no device" in refused(folder, picture, *here, "--device", "abacus")
+
+
+def test_memory_that_is_too_small_is_one_line(folder: Path, picture: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*words: object, **named: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(evaluate, "predictions", full)
+
+    assert "--how tile" in refused(folder, picture, "--to", picture.parent / "out")
 
 
 def test_a_picture_that_is_no_picture_is_refused_in_python(folder: Path):
