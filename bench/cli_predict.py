@@ -61,7 +61,7 @@ def predict(
     ] = None,
     flips: Annotated[bool, typer.Option("--flips", help="Mean over the picture and its three flips.")] = False,
     threshold: Annotated[float | None, typer.Option(metavar="T", help="Of two classes: from where on.")] = None,
-    blur: Annotated[float, typer.Option(metavar="SIGMA", help="Of the probabilities [pixels].")] = 0.0,
+    blur: Annotated[float, typer.Option(metavar="SIGMA", help="Blur the probabilities by so many pixels.")] = 0.0,
     probabilities: Annotated[Depth | None, typer.Option(help="Write them, too, as NPY (C, H, W).")] = None,
     objects: Annotated[bool, typer.Option("--objects", help="Count objects, touching ones by a watershed.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",

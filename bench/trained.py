@@ -90,9 +90,10 @@ def _recipe(record: Record, folder: Path) -> Recipe:
 
 def _others(folder: Path) -> str:
     """Up to three cells of the same study that have weights."""
+    above = folder.absolute().parents
     usable = [
         one.cell.key
-        for one in records(folder.absolute().parents[4])
+        for one in records(above[min(4, len(above) - 1)])  # a folder that was copied may lie anywhere
         if one.weights_hash and one.status in (Status.OK, Status.DIVERGED)
     ]
     return " or ".join(usable[:3]) or "a cell of another study; none of this one has weights"
