@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from bench.errors import StoreError
 from bench.records import Epoch, Execution, TrialStatus
 from bench.store import writing_file
 from bench.train import Fit, Training, weights
@@ -74,6 +75,18 @@ def save_fit(path: Path, fitted: Fit, key: str = "") -> None:
 def save_weights(path: Path, fitted: Fit) -> None:
     """The weights of a finished training alone: the same training gives the same file, whatever the time it took."""
     _write(path, fitted.state, {"value": fitted.value, "best_epoch": fitted.best_epoch})
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """What `save_weights` wrote.
+
+    Raises:
+        StoreError: If the file is missing or is not one of ours.
+    """
+    found = _read(path)
+    if found is None:
+        raise StoreError(f"{path} holds no weights of ours: it is missing or damaged. Run the cell again.")
+    return found[0]
 
 
 def load_fit(path: Path, key: str = "") -> Fit | None:

@@ -20,6 +20,7 @@ from bench import (
     cli_dashboard,
     cli_explain,
     cli_figures,
+    cli_predict,
     cli_watch,
 )
 from bench.cli_data import data_app
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
 app.add_typer(cli_architecture.show_app, name="show")
+app.command("predict")(cli_predict.predict)
 
 
 class Axis(StrEnum):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
     "augment", "cell", "checkpoint", "criteria", "data", "device", "distances", "estimate", "evaluate", "execution", "forward",
-    "looks", "networks", "outline", "train", "trainer", "tune",
+    "looks", "networks", "outline", "predict", "train", "trainer", "tune",
 }  # fmt: skip
 
 BLOCKS = {
@@ -97,6 +97,8 @@ LAYERS = [
     {"cell"},
     {"estimate", "attempts", "refusals"},
     {"run"},
+    {"overlay", "trained"},
+    {"predict"},
     {"cli_options", "cli_screen", "cli_show"},
     {
         "cli_architecture",
@@ -110,6 +112,7 @@ LAYERS = [
         "cli_status",
         "cli_explain",
         "cli_figures",
+        "cli_predict",
         "cli_watch",
     },
     {"cli_run"},

@@ -1,0 +1,99 @@
+"""The stored cell that somebody wants to use: by its key or its folder, with weights that are the ones it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import catalog
+from bench.errors import StoreError
+from bench.records import Record, Status
+from bench.specs import Recipe
+from bench.store import read_record, records, sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A cell whose network can be used.
+
+    Attributes:
+        record: What is known of it; its data card, with the classes, is there.
+        weights: The file with its weights, whose sha256 is the one in the record.
+        recipe: How it was trained.
+    """
+
+    record: Record
+    weights: Path
+    recipe: Recipe
+
+
+def find(cell: str, study: Path) -> Path:
+    """The folder of a cell: one that is named itself, or that of a key below the folder of a study.
+
+    Raises:
+        NameUnknown: If there is no such cell; with the nearest keys.
+        StoreError: If a record of the study cannot be read.
+    """
+    folder = Path(cell)
+    if (folder / "record.json").is_file():
+        return folder
+    found = {read_record(path).cell.key: path.parent for path in sorted((study / "cells").glob("*/*/*/*/record.json"))}
+    if cell not in found:
+        raise catalog.unknown("cell", cell, found, f"bench status {study}")
+    return found[cell]
+
+
+def opened(folder: Path, *, force: bool = False) -> Trained:
+    """A cell, checked down to the bytes of its weights.
+
+    Args:
+        folder: Of the cell, with record.json in it.
+        force: Whether the code of the network may have changed since it was trained.
+    Raises:
+        StoreError: If the cell has no weights, or others than its record names, or the code changed.
+        NameUnknown: If the architecture is not in the catalogue.
+    """
+    record = read_record(folder / "record.json")
+    key, weights = record.cell.key, folder / "weights.safetensors"
+    if record.cell.loss is None:
+        raise StoreError(f"{key} is a baseline, which has no weights. Choose a cell with a network: {_others(folder)}.")
+    if record.weights_hash is None or record.data is None:
+        why = f": {' '.join(record.error.message.split())[:200]}" if record.error else ""
+        raise StoreError(f"{key} has no weights, since it ended as {record.status}{why}. Choose {_others(folder)}.")
+    catalog.architecture(record.cell.architecture)
+    now, then = catalog.code_hash("architectures", record.cell.architecture), record.ingredients.get("code")
+    if now != then and not force:
+        raise StoreError(
+            f"The code of {record.cell.architecture} changed since {key} was trained ({then} then, {now} now). Use the "
+            "version of then, or --force (force=True) to try the weights in the code of now."
+        )
+    if not weights.is_file():
+        raise StoreError(f"{weights} is missing. Copy it there, or run the cell again.")
+    if (found := sha256(weights)) != record.weights_hash:
+        raise StoreError(
+            f"{weights} is not the file its record names: sha256 {found[:16]}.., not {record.weights_hash[:16]}... "
+            "Copy the right file there, or run the cell again."
+        )
+    return Trained(record=record, weights=weights, recipe=_recipe(record, folder))
+
+
+def _recipe(record: Record, folder: Path) -> Recipe:
+    import pydantic
+
+    try:
+        return pydantic.TypeAdapter(Recipe).validate_python(record.ingredients.get("recipe"))
+    except pydantic.ValidationError as error:
+        raise StoreError(
+            f"{folder / 'record.json'} tells no recipe: {str(error).splitlines()[0]}. Run the cell again."
+        ) from error
+
+
+def _others(folder: Path) -> str:
+    """Up to three cells of the same study that have weights."""
+    above = folder.absolute().parents
+    usable = [
+        one.cell.key
+        for one in records(above[min(4, len(above) - 1)])  # a folder that was copied may lie anywhere
+        if one.weights_hash and one.status in (Status.OK, Status.DIVERGED)
+    ]
+    return " or ".join(usable[:3]) or "a cell of another study; none of this one has weights"
