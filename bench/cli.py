@@ -86,20 +86,21 @@ def options(
     catalog_folder: Annotated[
         list[Path] | None,
         typer.Option(
-            "--catalog", metavar="DIR", help="A folder with datasets/ or architectures/ of your own; repeatable."
+            "--catalog",
+            metavar="DIR",
+            help="A folder with datasets/, architectures/, losses/ or profiles/ of your own; repeatable.",
         ),
     ] = None,
 ) -> None:
     """Options of every command."""
+    allowed = ", ".join(f"{kind}/" for kind in catalog.KINDS)
     for folder in catalog_folder or []:
         if not folder.is_dir():
+            raise StudyError(f"The catalogue folder {folder} does not exist. It should hold {allowed}.")
+        if not any((folder / kind).is_dir() for kind in catalog.KINDS):
             raise StudyError(
-                f"The catalogue folder {folder} does not exist. It should hold datasets/ or architectures/."
-            )
-        if not any((folder / kind).is_dir() for kind in ("datasets", "architectures")):
-            raise StudyError(
-                f"The catalogue folder {folder} holds neither datasets/ nor architectures/. Put your files into one "
-                "of them, and name the folder above it."
+                f"The catalogue folder {folder} holds none of {allowed}. Put your files into one of them, and name the "
+                "folder above it."
             )
     entries = [str(folder.resolve()) for folder in catalog_folder or []]
     if entries:

@@ -97,7 +97,7 @@ def _architectures() -> Rows:
 def _losses() -> Rows:
     from bench.losses import LOSSES
 
-    return [
+    ours: Rows = [
         {
             "name": name,
             "options": ", ".join(
@@ -107,6 +107,10 @@ def _losses() -> Rows:
             "source": spec.citation,
         }
         for name, spec in LOSSES.items()
+    ]
+    return ours + [
+        {"name": name, "options": _options(entry.path), "what": entry.summary, "source": entry.path}
+        for name, entry in catalog.own("losses", LOSSES).items()
     ]
 
 
@@ -118,13 +122,21 @@ def _shown(default: object, choices: tuple[str, ...] | None) -> str:
 
 
 def _metrics() -> Rows:
-    from bench.metrics import PROFILES
+    from bench.metrics import PROFILES, own
 
-    return [
+    ours: Rows = [
         {"profile": profile.id, "name": name, "what": metric.definition}
         for profile in PROFILES.values()
         for name, metric in profile.metrics.items()
-    ] + [{"profile": "custom[..]", "name": "(switches)", "what": "Put together: see bench explain custom."}]
+    ]
+    mine: Rows = [
+        {"profile": name, "name": f"(see bench explain {name})", "what": entry.summary} for name, entry in own().items()
+    ]
+    return (
+        ours
+        + mine
+        + [{"profile": "custom[..]", "name": "(switches)", "what": "Put together: see bench explain custom."}]
+    )
 
 
 def _studies() -> Rows:

@@ -21,7 +21,7 @@ LAYERS = [
     {"specs", "errors", "quantities", "cli_rows"},
     {"records", "names", "findings"},
     {"protocols"},
-    {"catalog", "datasets", "architectures"},
+    {"catalog", "datasets", "architectures", "own_losses", "own_profiles"},
     {"rules", "boundary", "distances"},
     {"objects", "criteria"},
     {"shapes"},
