@@ -293,7 +293,9 @@ def _load(kind: Kind, stem: str) -> object:
     if stem not in found:
         raise unknown(SINGULAR[kind], stem, found, f"bench list {kind}")
     try:
-        module = importlib.import_module(f"{PACKAGES[kind]}.{stem}")
+        package = importlib.import_module(PACKAGES[kind])
+        package.__path__ = [str(folder) for folder in folders(kind)]  # BENCH_PATH may be another one by now
+        module = importlib.import_module(f"{package.__name__}.{stem}")
     except BenchError:
         raise
     except Exception as error:

@@ -16,6 +16,7 @@ from bench import (
     __version__,
     catalog,
     cli_architecture,
+    cli_check,
     cli_compare,
     cli_dashboard,
     cli_explain,
@@ -232,6 +233,7 @@ def version() -> None:
     console().print(__version__)
 
 
+app.command("check")(cli_check.check)
 app.command("compare")(cli_compare.compare)
 app.command("verify")(cli_compare.verify)
 app.command("dashboard")(cli_dashboard.dashboard)

@@ -109,7 +109,7 @@ def _losses() -> Rows:
         for name, spec in LOSSES.items()
     ]
     return ours + [
-        {"name": name, "options": _options(entry.path), "what": entry.summary, "source": entry.path}
+        {"name": name, "options": _options(entry.path), "what": entry.summary, "source": str(entry.path)}
         for name, entry in catalog.own("losses", LOSSES).items()
     ]
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "checkpoint", "criteria", "data", "device", "distances", "estimate", "evaluate", "execution", "forward",
+    "augment", "cell", "check_losses", "check_networks", "checkpoint", "criteria", "data", "device", "distances", "estimate", "evaluate", "execution", "forward",
     "looks", "networks", "outline", "train", "trainer", "tune",
 }  # fmt: skip
 
@@ -22,7 +22,7 @@ LAYERS = [
     {"records", "names", "findings"},
     {"protocols"},
     {"catalog", "datasets", "architectures", "own_losses", "own_profiles"},
-    {"rules", "boundary", "distances"},
+    {"rules", "boundary", "distances", "checks"},
     {"objects", "criteria"},
     {"shapes"},
     {
@@ -62,7 +62,18 @@ LAYERS = [
     {"paper"},
     {"gallery"},
     {"album"},
-    {"card", "data", "listing", "problems", "sections", "export", "audit"},
+    {
+        "card",
+        "check_datasets",
+        "check_losses",
+        "check_profiles",
+        "data",
+        "listing",
+        "problems",
+        "sections",
+        "export",
+        "audit",
+    },
     {"overview"},
     {"report"},
     {"contact", "recompute", "selection"},
@@ -71,7 +82,7 @@ LAYERS = [
     {"device", "forward", "looks", "networks"},
     {"train", "outline"},
     {"tune", "evaluate", "checkpoint", "execution"},
-    {"trainer"},
+    {"trainer", "check_networks"},
     {"cell"},
     {"estimate", "attempts", "refusals"},
     {"run"},
@@ -79,6 +90,7 @@ LAYERS = [
     {
         "cli_architecture",
         "cli_audit",
+        "cli_check",
         "cli_compare",
         "cli_costs",
         "cli_data",
