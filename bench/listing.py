@@ -109,7 +109,7 @@ def _losses() -> Rows:
         for name, spec in LOSSES.items()
     ]
     return ours + [
-        {"name": name, "options": _options(entry.path), "what": entry.summary, "source": str(entry.path)}
+        {"name": name, "options": _options(entry.path), "what": entry.summary, "source": _citation(entry.path)}
         for name, entry in catalog.own("losses", LOSSES).items()
     ]
 
@@ -151,16 +151,27 @@ def _studies() -> Rows:
 def _options(path: Path) -> str:
     """The options of a drop-in file, read from the call that makes its SPEC; nothing is imported."""
     try:
-        tree = catalog.parsed(path)
+        node = _told(path).get("options")
     except (SyntaxError, ValueError):
         return "(cannot be read)"
-    calls = [line.value for line in tree.body if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call)]
-    for node in (keyword for call in calls for keyword in call.keywords):
-        if node.arg == "options":
-            pairs = zip(node.value.keys, node.value.values, strict=True) if isinstance(node.value, ast.Dict) else []
-            shown = [f"{ast.literal_eval(key)}={ast.literal_eval(value)}" if key else ".." for key, value in pairs]
-            return ", ".join(shown)
-    return ""
+    pairs = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else []
+    return ", ".join(f"{ast.literal_eval(key)}={ast.literal_eval(value)}" if key else ".." for key, value in pairs)
+
+
+def _citation(path: Path) -> str:
+    """The citation of a drop-in file, read likewise; empty where it is not written out."""
+    try:
+        node = _told(path).get("citation")
+    except (SyntaxError, ValueError):
+        return ""
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
+def _told(path: Path) -> dict[str | None, ast.expr]:
+    """What is said by name in the calls whose results a drop-in file keeps; the first of each name."""
+    lines = catalog.parsed(path).body
+    calls = [line.value for line in lines if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call)]
+    return {one.arg: one.value for call in reversed(calls) for one in reversed(call.keywords)}
 
 
 def _baseline_titles() -> dict[str, str]:
