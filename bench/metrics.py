@@ -10,6 +10,7 @@ per class first, `fg` leaves the background out. A name in brackets after a slas
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,6 +80,27 @@ def own() -> dict[str, catalog.Entry]:
         NameUnknown: If one is named like a profile of ours.
     """
     return catalog.own("profiles", [*PROFILES, "custom"])
+
+
+def check_own(identity: str) -> None:
+    """Refuse the id of a user's own profile whose file is not here, or is another one now.
+
+    Raises:
+        NameUnknown: With what to do about it.
+    """
+    name, _, version = identity.partition("@")
+    if name in PROFILES or not re.fullmatch(r"(.*-)?[0-9a-f]{8}", version):
+        return
+    if name not in own():
+        raise NameUnknown(
+            f"The metric profile {identity} is a user's own file, which is not here. Name the folder that has "
+            f"profiles/{name}.py by --catalog."
+        )
+    if profile(name).id != identity:
+        raise NameUnknown(
+            f"The metric profile {identity} is {profile(name).id} by now: {own()[name].path} changed. Write the tables "
+            f"anew, bench report --profile {name}, or bring the file of that time."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,8 +161,15 @@ def test_a_profile_of_ones_own_scores_and_is_named_by_its_code(folder: Path):
     assert f"{profile.id}: Right pixels." == explain.lines("first")[0]
     assert f"right in the profile {profile.id}: right" in "\n".join(explain.lines("right"))
     assert "First: the share of right pixels in the first image." in [row["what"] for row in listing.table("metrics")]
+    metrics.check_own(profile.id)
     path.write_text(PROFILE + "# changed\n")
     assert metrics.profile("first").id != profile.id
+    assert f"{path} changed. Write the tables anew" in refusal(metrics.check_own, profile.id)
+    path.unlink()
+    assert "is not here. Name the folder that has profiles/first.py by --catalog." in refusal(
+        metrics.check_own, profile.id
+    )
+    metrics.check_own("tm_meaniou@torchmetrics-1.9.0")
 
 
 def test_a_profile_that_fails_is_told_with_its_line(folder: Path):
