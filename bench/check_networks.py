@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,7 @@ class Subject:
     """
 
     name: str
-    data_home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()))
+    data_home: Path
 
     @cached_property
     def pairs(self) -> Resident:
