@@ -11,16 +11,36 @@ import functools
 import hashlib
 import importlib
 import os
+import re
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar, get_args
 
 from bench import names, protocols
 from bench.errors import BenchError, DataError, NameUnknown
 from bench.specs import ArchitectureSpec, DatasetSpec, Option
 
-Kind = Literal["datasets", "architectures"]
+Kind = Literal["datasets", "architectures", "losses", "profiles"]
+KINDS = get_args(Kind)
+"""The folders that a catalogue may have: ours holds the first two, one of a user's any of them."""
+
+SINGULAR: dict[Kind, str] = {
+    "datasets": "data set",
+    "architectures": "architecture",
+    "losses": "loss",
+    "profiles": "metric profile",
+}
+PACKAGES: dict[Kind, str] = {
+    "datasets": "bench.datasets",
+    "architectures": "bench.architectures",
+    "losses": "bench.own_losses",
+    "profiles": "bench.own_profiles",
+}
+"""What the files of a kind are imported from."""
+
+Spec = TypeVar("Spec")
 
 ALL = "all"
 """The name that stands for every entry of an axis."""
@@ -77,7 +97,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
         for path in sorted(folder.glob("[a-z0-9_]*.py")):
             if path.stem in found:
                 first = found[path.stem].path
-                raise NameUnknown(f"Two files define {kind[:-1]} {path.stem!r}: {first} and {path}. Rename one.")
+                raise NameUnknown(f"Two files define {SINGULAR[kind]} {path.stem!r}: {first} and {path}. Rename one.")
             found[path.stem] = Entry(name=path.stem, path=path)
     if ALL in found:
         raise NameUnknown(f"{found[ALL].path} cannot be used: {ALL!r} stands for all {kind}. Rename the file.")
@@ -164,9 +184,64 @@ def code_hash(kind: Kind, name: str) -> str:
     """Hash of the drop-in file behind a name and of the shared helpers beside it."""
     base = protocols.apart(name)[0] if kind == "datasets" else name
     path = entries(kind)["folder" if kind == "datasets" and is_folder(base) else names.parse(base)[0]].path
+    return hash_of(kind, [path])
+
+
+def hash_of(kind: Kind, paths: Iterable[Path]) -> str:
+    """Hash of drop-in files and of the shared helpers of their kind."""
     helpers = [file for folder in folders(kind) for file in sorted(folder.glob("_*.py"))]
-    content = [file.read_bytes() for file in (path, *helpers)]
+    content = [file.read_bytes() for file in (*paths, *helpers)]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
+
+
+def own(kind: Kind, taken: Iterable[str]) -> dict[str, Entry]:
+    """The user's files of a kind of which ours are not files: losses and metric profiles.
+
+    Args:
+        taken: The names of ours.
+    Raises:
+        NameUnknown: If a file is named like one of ours, or as no name can be written.
+    """
+    found, ours = entries(kind), set(taken)
+    for name, entry in found.items():
+        if name in ours:
+            raise NameUnknown(
+                f"{entry.path} cannot be used: {name!r} is a {SINGULAR[kind]} of the program. Rename the file."
+            )
+        if not re.fullmatch(r"[a-z0-9_]+", name):
+            raise NameUnknown(
+                f"{entry.path} cannot be used: the name of a {SINGULAR[kind]} has small letters, digits and _ only. "
+                "Rename the file."
+            )
+    return found
+
+
+def specification(kind: Kind, name: str, wanted: type[Spec]) -> Spec:
+    """The `SPEC` of one of the user's files, which is of the type that is wanted.
+
+    Raises:
+        NameUnknown: If the file cannot be imported, or defines none.
+    """
+    spec = _load(kind, name)
+    if not isinstance(spec, wanted):
+        raise NameUnknown(
+            f"{entries(kind)[name].path} defines no SPEC of type {wanted.__name__}. Add one; see docs/tutorial.md."
+        )
+    return spec
+
+
+def place(error: BaseException, path: Path) -> str:
+    """Where an error of a drop-in file arose, as `FILE, line N`: the last of its lines that had a part in it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines = [error.lineno]
+    return f"{path}, line {lines[-1]}" if lines else str(path)
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line: its kind, and the first line of what it says."""
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return ": ".join(filter(None, [type(error).__name__, *text.splitlines()[:1]]))[:200].rstrip(".")
 
 
 def is_folder(name: str) -> bool:
@@ -216,15 +291,14 @@ def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, 
 def _load(kind: Kind, stem: str) -> object:
     found = entries(kind)
     if stem not in found:
-        raise unknown(
-            {"datasets": "data set", "architectures": "architecture"}[kind], stem, found, f"bench list {kind}"
-        )
+        raise unknown(SINGULAR[kind], stem, found, f"bench list {kind}")
     try:
-        module = importlib.import_module(f"bench.{kind}.{stem}")
+        package = importlib.import_module(PACKAGES[kind])
+        package.__path__ = [str(folder) for folder in folders(kind)]  # BENCH_PATH may be another one by now
+        module = importlib.import_module(f"{package.__name__}.{stem}")
     except BenchError:
         raise
     except Exception as error:
-        raise NameUnknown(
-            f"{found[stem].path} cannot be imported: {type(error).__name__}: {error}. Mend the file."
-        ) from error
+        path = found[stem].path
+        raise NameUnknown(f"{path} cannot be imported: {reason(error)}. Mend {place(error, path)}.") from error
     return getattr(module, "SPEC", None)

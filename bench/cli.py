@@ -16,6 +16,7 @@ from bench import (
     __version__,
     catalog,
     cli_architecture,
+    cli_check,
     cli_compare,
     cli_dashboard,
     cli_explain,
@@ -88,20 +89,21 @@ def options(
     catalog_folder: Annotated[
         list[Path] | None,
         typer.Option(
-            "--catalog", metavar="DIR", help="A folder with datasets/ or architectures/ of your own; repeatable."
+            "--catalog",
+            metavar="DIR",
+            help="A folder with datasets/, architectures/, losses/ or profiles/ of your own; repeatable.",
         ),
     ] = None,
 ) -> None:
     """Options of every command."""
+    allowed = ", ".join(f"{kind}/" for kind in catalog.KINDS)
     for folder in catalog_folder or []:
         if not folder.is_dir():
+            raise StudyError(f"The catalogue folder {folder} does not exist. It should hold {allowed}.")
+        if not any((folder / kind).is_dir() for kind in catalog.KINDS):
             raise StudyError(
-                f"The catalogue folder {folder} does not exist. It should hold datasets/ or architectures/."
-            )
-        if not any((folder / kind).is_dir() for kind in ("datasets", "architectures")):
-            raise StudyError(
-                f"The catalogue folder {folder} holds neither datasets/ nor architectures/. Put your files into one "
-                "of them, and name the folder above it."
+                f"The catalogue folder {folder} holds none of {allowed}. Put your files into one of them, and name the "
+                "folder above it."
             )
     entries = [str(folder.resolve()) for folder in catalog_folder or []]
     if entries:
@@ -233,6 +235,7 @@ def version() -> None:
     console().print(__version__)
 
 
+app.command("check")(cli_check.check)
 app.command("compare")(cli_compare.compare)
 app.command("verify")(cli_compare.verify)
 app.command("dashboard")(cli_dashboard.dashboard)

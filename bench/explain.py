@@ -38,7 +38,7 @@ def lines(name: str) -> list[str]:
     stem = name.partition("[")[0].strip()
     if name == "custom":
         return list(_switches())
-    if stem == "custom" or name in PROFILES:
+    if stem == "custom" or name in PROFILES or name in metrics.own():
         return list(_profile(metrics.profile(name)))
     short = name.partition("/")[0]
     if short in ("iou_d", "dice_d"):
@@ -46,8 +46,13 @@ def lines(name: str) -> list[str]:
     found = [(one, key) for one in PROFILES.values() for key in one.metrics if key == name]
     found = found or [(one, key) for one in PROFILES.values() for key in one.metrics if key.startswith(f"{name}_")]
     if not found:
+        mine = [metrics.profile(one) for one in metrics.own()]
+        found = [(one, key) for one in mine for key in one.metrics if key == name]
+    if not found:
         keys = {key for one in PROFILES.values() for key in one.metrics}
-        known = sorted({*PROFILES, *keys, *(key.partition("_")[0] for key in keys), "custom", "definitions"})
+        known = sorted(
+            {*PROFILES, *metrics.own(), *keys, *(key.partition("_")[0] for key in keys), "custom", "definitions"}
+        )
         raise unknown("metric or profile", name, known, "bench list metrics")
     return list(_metric(found))
 

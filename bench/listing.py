@@ -97,7 +97,7 @@ def _architectures() -> Rows:
 def _losses() -> Rows:
     from bench.losses import LOSSES
 
-    return [
+    ours: Rows = [
         {
             "name": name,
             "options": ", ".join(
@@ -107,6 +107,10 @@ def _losses() -> Rows:
             "source": spec.citation,
         }
         for name, spec in LOSSES.items()
+    ]
+    return ours + [
+        {"name": name, "options": _options(entry.path), "what": entry.summary, "source": _citation(entry.path)}
+        for name, entry in catalog.own("losses", LOSSES).items()
     ]
 
 
@@ -118,13 +122,21 @@ def _shown(default: object, choices: tuple[str, ...] | None) -> str:
 
 
 def _metrics() -> Rows:
-    from bench.metrics import PROFILES
+    from bench.metrics import PROFILES, own
 
-    return [
+    ours: Rows = [
         {"profile": profile.id, "name": name, "what": metric.definition}
         for profile in PROFILES.values()
         for name, metric in profile.metrics.items()
-    ] + [{"profile": "custom[..]", "name": "(switches)", "what": "Put together: see bench explain custom."}]
+    ]
+    mine: Rows = [
+        {"profile": name, "name": f"(see bench explain {name})", "what": entry.summary} for name, entry in own().items()
+    ]
+    return (
+        ours
+        + mine
+        + [{"profile": "custom[..]", "name": "(switches)", "what": "Put together: see bench explain custom."}]
+    )
 
 
 def _studies() -> Rows:
@@ -139,16 +151,27 @@ def _studies() -> Rows:
 def _options(path: Path) -> str:
     """The options of a drop-in file, read from the call that makes its SPEC; nothing is imported."""
     try:
-        tree = catalog.parsed(path)
+        node = _told(path).get("options")
     except (SyntaxError, ValueError):
         return "(cannot be read)"
-    calls = [line.value for line in tree.body if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call)]
-    for node in (keyword for call in calls for keyword in call.keywords):
-        if node.arg == "options":
-            pairs = zip(node.value.keys, node.value.values, strict=True) if isinstance(node.value, ast.Dict) else []
-            shown = [f"{ast.literal_eval(key)}={ast.literal_eval(value)}" if key else ".." for key, value in pairs]
-            return ", ".join(shown)
-    return ""
+    pairs = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else []
+    return ", ".join(f"{ast.literal_eval(key)}={ast.literal_eval(value)}" if key else ".." for key, value in pairs)
+
+
+def _citation(path: Path) -> str:
+    """The citation of a drop-in file, read likewise; empty where it is not written out."""
+    try:
+        node = _told(path).get("citation")
+    except (SyntaxError, ValueError):
+        return ""
+    return str(node.value) if isinstance(node, ast.Constant) else ""
+
+
+def _told(path: Path) -> dict[str | None, ast.expr]:
+    """What is said by name in the calls whose results a drop-in file keeps; the first of each name."""
+    lines = catalog.parsed(path).body
+    calls = [line.value for line in lines if isinstance(line, ast.Assign) and isinstance(line.value, ast.Call)]
+    return {one.arg: one.value for call in reversed(calls) for one in reversed(call.keywords)}
 
 
 def _baseline_titles() -> dict[str, str]:

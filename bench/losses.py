@@ -3,22 +3,22 @@
 Every loss takes logits float (N, C, H, W) and targets int64 (N, H, W) with IGNORE where a pixel does not count, works
 in fp32 whatever the network computed in, and gives a scalar that is finite and differentiable even when no pixel
 counts. What is computed is in `bench.criteria`, imported when a loss is built: listing and checking names needs no
-torch.
+torch. Beside ours stand those of a user's own folder, `DIR/losses/name.py`, which are imported when they are used.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench import names
+from bench import catalog, names
 from bench.catalog import unknown
 from bench.errors import NameUnknown
-from bench.specs import Option
+from bench.specs import LossSpec, Option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,23 +30,6 @@ BETA = 1 - 1e-6
 WEIGHTS = ("none", "inverse", "effective", "median")
 ANY = (0.0, 1e6)
 """The least and the greatest value of a number that has no other limits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossSpec:
-    """One term an expression may use; the function of its name in `bench.criteria` computes it.
-
-    Attributes:
-        options: With their defaults; a value is of the type of its default.
-        choices: The words that an option may be, its default first.
-        limits: The least and the greatest value of an option, where they are not those of `ANY`.
-    """
-
-    title: str
-    citation: str
-    options: Mapping[str, Option] = field(default_factory=dict[str, Option])
-    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +210,45 @@ LOSSES: dict[str, LossSpec] = {
 }
 
 
+def available() -> dict[str, LossSpec | None]:
+    """Every name that an expression may use, ours first; None for a file of the user's, which is not imported.
+
+    Raises:
+        NameUnknown: If such a file is named like one of ours.
+    """
+    return LOSSES | dict.fromkeys(catalog.own("losses", LOSSES))
+
+
+def specification(name: str) -> LossSpec:
+    """What is known of one name.
+
+    Raises:
+        NameUnknown: If there is none, or the user's file is no loss.
+    """
+    known = available()
+    if name not in known:
+        raise unknown("loss", name, known, "bench list losses")
+    return known[name] or _own(name)
+
+
+def code_hash(expression: str) -> str:
+    """Hash of the user's files that an expression uses, and of the helpers beside them; empty where it uses none."""
+    found = catalog.own("losses", LOSSES)
+    used = sorted({found[term.name].path for term in parse(expression) if term.name in found})
+    return catalog.hash_of("losses", used) if used else ""
+
+
+def _own(name: str) -> LossSpec:
+    """The specification of a user's file, if every option is one that an expression can set."""
+    spec, path = catalog.specification("losses", name, LossSpec), catalog.entries("losses")[name].path
+    if spec.compute is None:
+        raise NameUnknown(f"{path}: its SPEC has no `compute`. Name the function of logits and target there.")
+    for key, value in spec.options.items():
+        if isinstance(value, str) and spec.choices.get(key, ("",))[0] != value:
+            raise NameUnknown(f"{path}: the option {key} is a word. Add choices={{'{key}': ('{value}', ..)}} to SPEC.")
+    return spec
+
+
 def _short(value: Option) -> Option:
     """A whole number without its .0, so that 2 and 2.0 are spelled alike; anything else as it is."""
     return int(value) if isinstance(value, float) and value == int(value) and value < 1e15 else value
@@ -238,9 +260,10 @@ def _bound(term: Term, pixels: np.ndarray | None) -> Loss:
 
     from bench import criteria
 
-    options = {**LOSSES[term.name].options, **dict(term.options)}
+    spec = specification(term.name)
+    options = {**spec.options, **dict(term.options)}
     scheme = options.pop("weight", "none")
-    compute = functools.partial(getattr(criteria, term.name), **options)
+    compute = functools.partial(spec.compute or getattr(criteria, term.name), **options)
     if scheme == "none":
         return compute
     if pixels is None:
@@ -261,9 +284,7 @@ def _term(text: str, expression: str) -> Term:
             f"The weight {factor} in the loss {expression!r} must be positive, and below a million. Write 0.5*dice+ce."
         )
     stem, options = names.parse(rest)
-    if stem not in LOSSES:
-        raise unknown("loss", stem, LOSSES, "bench list losses")
-    spec = LOSSES[stem]
+    spec = specification(stem)
     for key, value in options.items():
         if key not in spec.options:
             raise unknown(f"option of the loss {stem!r}", key, spec.options or ["(none)"], "bench list losses")

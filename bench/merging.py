@@ -254,7 +254,9 @@ def _apart(one: Mapping[str, object], other: Mapping[str, object], *, same_fold:
         if name == "data" and not same_fold:
             continue
         short = all(isinstance(value, str | int | float) and len(str(value)) <= 12 for value in (here, there))
-        told.append(f"{name} ({here} here, {there} there)" if short and name not in ("code", "data") else name)
+        told.append(
+            f"{name} ({here} here, {there} there)" if short and name not in ("code", "data", "loss_code") else name
+        )
     return told
 
 

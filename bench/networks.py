@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -136,10 +135,9 @@ def sketch(name: str, classes: int, look: Callable[[nn.Module, int], Told]) -> T
 def _broken(name: str, error: Exception) -> NameUnknown:
     """What is told of a drop-in file whose code raises: the message, and its last line that had a part in it."""
     path = catalog.entries("architectures")[names.parse(name)[0]].path
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    reason = ": ".join(filter(None, [type(error).__name__, *str(error).splitlines()[:1]]))
-    where = f"Mend {path}, line {lines[-1]}" if lines else f"Check its options, or mend {path}"
-    return NameUnknown(f"{name} cannot be built: {reason[:200].rstrip('.')}. {where}.")
+    where = catalog.place(error, path)
+    mend = f"Mend {where}" if where != str(path) else f"Check its options, or mend {path}"
+    return NameUnknown(f"{name} cannot be built: {catalog.reason(error)}. {mend}.")
 
 
 def padded(size: tuple[int, int], divisor: int) -> tuple[int, int]:

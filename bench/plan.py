@@ -56,6 +56,7 @@ def ingredients(
     code: str,
     versions: Mapping[str, str],
     weights: Mapping[str, str] | None = None,
+    loss: str = "",
 ) -> dict[str, Any]:
     """Everything that can change the result of a cell, by name, so that two of them can be told apart.
 
@@ -64,6 +65,7 @@ def ingredients(
         code: Hash of the drop-in file of the architecture and its helpers.
         versions: The packages whose arithmetic reaches the result.
         weights: The file that the network starts from, see `catalog.initial`; None for random weights.
+        loss: Hash of the user's own files that the loss is computed by; empty where they are ours.
     """
     named = {name: value for name, value in dataclasses.asdict(cell).items() if name != "dataset"}  # `data` says which
     shared = {"cell": named, "data": data, "recipe_version": RECIPE_VERSION}
@@ -73,7 +75,8 @@ def ingredients(
         }
     trained = {name: dataclasses.asdict(getattr(study, name)) for name in ("recipe", "tuning", "budget")}
     started = {} if weights is None else {"weights": dict(weights)}
-    return shared | trained | started | {"code": code, "versions": dict(versions)}
+    own = {"loss_code": loss} if loss else {}
+    return shared | trained | started | own | {"code": code, "versions": dict(versions)}
 
 
 def differences(one: object, other: object, path: str = "") -> Iterator[tuple[str, object, object]]:

@@ -29,9 +29,16 @@ Table = dict[str, dict[str, object]]
 
 
 def profile_of(root: Path) -> str:
-    """The profile that a leaderboard was written under: by what it names, by its columns, by its numbers."""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, BenchError):
-        return metrics.profile(json.loads((root / "leaderboard.json").read_bytes())[0]["profile"]).name
+    """The profile that a leaderboard was written under: by what it names, by its columns, by its numbers.
+
+    Raises:
+        NameUnknown: If it is of a user's own file, which is not here, or has changed.
+    """
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        named = str(json.loads((root / "leaderboard.json").read_bytes())[0]["profile"])
+        metrics.check_own(named)
+        with contextlib.suppress(BenchError):
+            return metrics.profile(named).name
     path = root / "leaderboard.csv"
     text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
     columns = next(csv.reader(io.StringIO(text)), [])[len(HEAD) :]

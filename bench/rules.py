@@ -57,19 +57,19 @@ class Profile:
     """A family of definitions that are published together.
 
     Attributes:
-        name: How it is chosen: a name of `bench list metrics`, or `custom[..]`.
+        name: How it is chosen: a name of `bench list metrics`, or `custom[..]`; that of its file for a user's own.
         library: What defines it, with the version it was compared with; empty for our own.
         source: Where the definition stands.
         users: Who publishes numbers of it.
     """
 
-    name: str
     title: str
     primary: str
     metrics: dict[str, Metric]
     library: str = ""
     source: str = ""
     users: str = ""
+    name: str = ""
 
     @property
     def id(self) -> str:

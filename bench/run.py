@@ -82,7 +82,7 @@ def resolve(study: Study) -> Study:
             catalog.entries("architectures"),
             functools.partial(catalog.canonical, "architectures"),
         ),
-        losses=_axis(study.losses, losses.LOSSES, losses.canonical),
+        losses=_axis(study.losses, losses.available(), losses.canonical),
     )
 
 
@@ -105,6 +105,7 @@ def survey(
             _check_foreground(name, data, fold, study)
     versions = {name: _version(name) for name in PACKAGES}
     codes = {name: catalog.code_hash("architectures", name) for name in study.architectures}
+    loss_codes = {name: losses.code_hash(name) for name in study.losses}
     hashes = {
         (name, fold): prepared[name].hash(fold, study.folds, study.ratios)
         for name, fold in dict.fromkeys((cell.dataset, cell.fold) for cell in plan.cells(study))
@@ -119,6 +120,7 @@ def survey(
             code="" if cell.loss is None else codes[cell.architecture],
             versions=versions,
             weights=None if cell.loss is None else started[cell.architecture],
+            loss="" if cell.loss is None else loss_codes[cell.loss],
         )
         record = store.read(cell)
         planned.append(

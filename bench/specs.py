@@ -184,6 +184,29 @@ class ArchitectureSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec:
+    """One term that a loss expression may use; what a file in `losses/` of a user's own folder defines as `SPEC`.
+
+    Attributes:
+        citation: The paper it follows.
+        options: With their defaults. A number is given to `compute` as a float; a word must have `choices`. An option
+            `weight` is none of these: `compute` is given class weights, float (C,), or nothing where there are none.
+        choices: The words that an option may be, its default first.
+        limits: The least and the greatest value of a number, where they are not 0 and a million.
+        compute: `compute(logits, target, **options)`: float32 (N, C, H, W) with C of at least 2, and int64 (N, H, W)
+            with IGNORE where a pixel does not count, to a scalar. None for ours: the function of its name in
+            `bench.criteria`.
+    """
+
+    title: str
+    citation: str
+    options: Mapping[str, Option] = field(default_factory=dict[str, Option])
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    compute: Callable[..., torch.Tensor] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How every network of a study is trained; the same for every cell.
 

@@ -147,7 +147,7 @@ def test_a_catalogue_folder_with_nothing_to_find_is_an_error(tmp_path: Path):
     )  # fmt: skip
 
     assert 2 == result.returncode
-    assert f"{tmp_path} holds neither datasets/ nor architectures/" in result.stderr
+    assert f"{tmp_path} holds none of datasets/, architectures/, losses/, profiles/" in result.stderr
 
 
 def test_a_drop_in_file_that_cannot_be_imported_is_named_with_the_reason(tmp_path: Path):

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "checkpoint", "criteria", "data", "device", "distances", "estimate", "evaluate", "execution", "forward",
-    "looks", "networks", "outline", "predict", "train", "trainer", "tune",
+    "augment", "cell", "check_losses", "check_networks", "checkpoint", "criteria", "data", "device", "distances", "estimate",
+    "evaluate", "execution", "forward", "looks", "networks", "outline", "predict", "train", "trainer", "tune",
 }  # fmt: skip
 
 BLOCKS = {
@@ -43,8 +43,8 @@ LAYERS = [
     {"specs", "errors", "quantities", "cli_rows"},
     {"records", "names", "findings"},
     {"protocols"},
-    {"catalog", "datasets", "architectures"},
-    {"rules", "boundary", "distances"},
+    {"catalog", "datasets", "architectures", "own_losses", "own_profiles"},
+    {"rules", "boundary", "distances", "checks"},
     {"objects", "criteria"},
     {"shapes"},
     {
@@ -84,7 +84,18 @@ LAYERS = [
     {"paper"},
     {"gallery"},
     {"album"},
-    {"card", "data", "listing", "problems", "sections", "export", "audit"},
+    {
+        "card",
+        "check_datasets",
+        "check_losses",
+        "check_profiles",
+        "data",
+        "listing",
+        "problems",
+        "sections",
+        "export",
+        "audit",
+    },
     {"overview"},
     {"report"},
     {"contact", "recompute", "selection"},
@@ -93,7 +104,7 @@ LAYERS = [
     {"device", "forward", "looks", "networks"},
     {"train", "outline"},
     {"tune", "evaluate", "checkpoint", "execution"},
-    {"trainer"},
+    {"trainer", "check_networks"},
     {"cell"},
     {"estimate", "attempts", "refusals"},
     {"run"},
@@ -103,6 +114,7 @@ LAYERS = [
     {
         "cli_architecture",
         "cli_audit",
+        "cli_check",
         "cli_compare",
         "cli_costs",
         "cli_data",

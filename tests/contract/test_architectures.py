@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import catalog, losses, names, networks, prepare, train
-from bench.data import Resident, normalise
+from bench import catalog, check_networks, networks
+from bench.check_networks import Learned, pictures, unmoved
 from bench.errors import NameUnknown
-from bench.forward import Forward
-from bench.records import Execution
-from bench.specs import Recipe
-from tests.small import plain
 
 PLANTED = Path(__file__).resolve().parents[1] / "catalog"
 NAMES = [name for name, entry in catalog.entries("architectures").items() if PLANTED not in entry.path.parents]
@@ -76,15 +67,13 @@ SMALL: dict[str, Small] = {
     "upernet": Small(options="encoder=tu-test_resnet,decoder=32"),
     "xceptionunet": Small(options="width=16", rate=1e-2),
 }
-SMEAR = "smear[seed=1,size=80,test=1,train=4,val=1]"
-CLASSES, STEPS, LEARNED = 10, 250, 0.95
-RECIPE = Recipe(optimiser="adam", weight_decay=0.0, precision="fp32")
 
 
 def small(name: str, **options: int) -> str:
     """The small variant of an entry, as it is written on the axis."""
-    stem, chosen = names.parse(f"{name}[{SMALL[name].options}]" if SMALL.get(name, Small()).options else name)
-    return names.show(stem, {**chosen, **options})
+    return check_networks.variant(
+        f"{name}[{SMALL[name].options}]" if SMALL.get(name, Small()).options else name, **options
+    )
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -92,200 +81,45 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def pictures(size: int, data_home: Path) -> Resident:
-    """Four pictures of the smear data set: the background and five kinds of cells."""
-    prepared = prepare.prepare(SMEAR, data_home)
-    images, masks, _ = prepared.resized(Recipe(size=(size, size)))
-    rows = prepared.split(0, 1)["train"]
-    return Resident(torch.from_numpy(np.array(images[rows])), torch.from_numpy(np.array(masks[rows])))
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """A network that has learned a few pictures by heart, in evaluation mode."""
-
-    network: nn.Module
-    divisor: int
-    pairs: Resident
-
-    @property
-    def images(self) -> Tensor:
-        """As the network is given them: float32 (4, 3, size, size)."""
-        return normalise(self.pairs.images)
-
-    def dice(self, images: Tensor | None = None) -> float:
-        """Mean Dice over the kinds of cells; of other images uint8 (4, size, size, 3) for the same masks."""
-        forward = plain(self.network, divisor=self.divisor)
-        pairs = Resident(self.pairs.images if images is None else images, self.pairs.masks)
-        return train.validate(forward, pairs, CLASSES, batch=4)[0]
-
-    def logits(self, **how: str) -> Tensor:
-        """Of the pictures, run in fp32, eagerly, in channels_last, or as is said."""
-        execution = Execution(**{"precision": "fp32", "micro_batch": 4, **how})
-        with torch.inference_mode():
-            return Forward(self.network.eval(), self.divisor, execution)(self.images)
-
-
-@torch.no_grad()
-def settle(network: nn.Module, images: Tensor) -> None:
-    """Replace running statistics, which lag behind fast training, by those of these images; to evaluation mode."""
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    network.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # the plain mean, of one batch
-        layer.train()
-    network(images)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    network.eval()
-
-
-def trainer(network: nn.Module, divisor: int, pairs: Resident, rate: float) -> Callable[[], Tensor]:
-    """What takes one step of training on all pictures, and gives the loss."""
-    forward, loss = plain(network, divisor=divisor), losses.build("dice+ce")
-    optimiser = train.optimiser(network, RECIPE, rate)
-    images, masks = normalise(pairs.images), pairs.masks.long()
-    return lambda: train.step(forward, loss, optimiser, images, masks, RECIPE)
-
-
 @pytest.fixture(scope="module")
 def learned(name: str, data_home: Path) -> Learned:
     """The small variant of an entry after it has learned the pictures, or has used up its steps."""
     how = SMALL.get(name, Small())
-    pairs, divisor = pictures(how.size, data_home), catalog.architecture(name)[0].divisor
-    found = Learned(networks.build(small(name), CLASSES, seed=0), divisor, pairs)
-    step = trainer(found.network, divisor, pairs, how.rate)
-    padded = nn.functional.pad(found.images, (0, -how.size % divisor) * 2, mode="replicate")
-    for number in range(1, STEPS + 1):
-        found.network.train()
-        step()
-        if number % 10 == 0:
-            settle(found.network, padded)
-            if found.dice() > LEARNED:
-                break
-    return found
+    return check_networks.learn(small(name), pictures(how.size, data_home), how.rate)
 
 
 def test_the_specification_is_filled(name: str):
-    spec, _ = catalog.architecture(name)
-
-    assert all([spec.title, spec.family, spec.licence, spec.origin, spec.build.__doc__])
-    assert re.search(r"doi:10\.\d{4,9}/\S+|arXiv:\d{4}\.\d{4,5}\b", spec.citation), spec.citation
-    assert re.fullmatch(r"[^:]+: \S.+\.", catalog.entries("architectures")[name].summary)
-    assert spec.divisor >= 1
-    assert all(prefix and reason for prefix, reason in spec.unused.items())
+    assert [] == list(check_networks.filled(name))
 
 
 def test_the_options_and_their_defaults_are_the_arguments_of_build(name: str):
-    spec, _ = catalog.architecture(name)
-    arguments = inspect.signature(spec.build).parameters
-
-    assert {"channels", "classes", *spec.options} == set(arguments)
-    assert dict(spec.options) == {option: arguments[option].default for option in spec.options}
+    assert [] == list(check_networks.arguments(name))
 
 
 def test_the_default_is_counted_without_a_number_being_computed(name: str):
-    spec, _ = catalog.architecture(name)
-    with torch.device("meta"):
-        network = networks.build(name, CLASSES)
-    facts = networks.facts(network, spec.divisor, (256, 256))
-
-    assert all(parameter.is_meta for parameter in network.parameters())
-    assert facts.params > 0
-    assert facts.flops > 2 * 256 * 256 * CLASSES / 64  # a head at an eighth of the resolution, at least
-    for size in ((spec.divisor, spec.divisor), (2 * spec.divisor, 3 * spec.divisor)):
-        assert (1, CLASSES, *size) == tuple(network(torch.empty(1, 3, *size, device="meta")).shape)
+    assert [] == list(check_networks.counted(name))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_logits_have_one_channel_per_class_for_any_number_of_classes_and_colours(name: str, channels: int):
-    spec, _ = catalog.architecture(name)
-    for classes in (1, 2, 10):
-        with torch.device("meta"):
-            network = networks.build(small(name, channels=channels), classes).eval()
-        found = network(torch.empty(1, 3, spec.divisor, 2 * spec.divisor, device="meta"))
-
-        assert (1, classes, spec.divisor, 2 * spec.divisor) == tuple(found.shape)
+    assert [] == list(check_networks.shapes(small(name), channels))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_logits_have_the_size_of_the_image_whatever_that_is(name: str, channels: int):
-    spec, _ = catalog.architecture(name)
-    forward = plain(networks.build(small(name, channels=channels), 6, seed=0).eval(), divisor=spec.divisor)
-    with torch.inference_mode():
-        for size in ((spec.divisor, spec.divisor), (50, 70), (33, 31)):
-            found = forward(torch.rand(1, 3, *size))
-
-            assert (1, 6, *size) == tuple(found.shape)
-            assert found.isfinite().all()
+    assert [] == list(check_networks.sizes(small(name), channels))
 
 
 def test_all_heads_of_training_have_the_size_of_the_images_and_one_predicts(name: str):
-    spec, options = catalog.architecture(small(name))
-    deep = {"deep": True} if "deep" in options else {}
-    with torch.device("meta"):
-        network = spec.build(classes=3, **(options | deep))
-    images = torch.empty(2, 3, 2 * spec.divisor, 4 * spec.divisor, device="meta")
-    trained, predicted = network.train()(images), network.eval()(images)
-    heads = [trained] if isinstance(trained, Tensor) else trained
-
-    assert isinstance(predicted, Tensor)
-    assert bool(deep) <= (len(heads) > 1)
-    assert {(2, 3, *images.shape[-2:])} == {tuple(logits.shape) for logits in (*heads, predicted)}
+    assert [] == list(check_networks.heads(small(name)))
 
 
 def test_what_may_start_from_weights_can_keep_those_of_its_first_stages(name: str):
-    spec, options = catalog.architecture(small(name))
-    if "weights" not in options:
-        assert "frozen" not in options
-        return
-    with torch.device("meta"):
-        network = spec.build(classes=2, **(options | {"frozen": 1}))
-    frozen = {label for label, one in network.named_parameters() if not one.requires_grad}
-
-    assert frozen
-    assert all(label.startswith("encoder.") for label in frozen)
-
-
-def unmoved(network: nn.Module, unused: Mapping[str, str], divisor: int = 1) -> list[str]:
-    """What is wrong with the gradients that dice+ce gives in three steps of training, a line each.
-
-    A gradient counts once it is not zero: a layer behind a weight that starts at zero gets its own a step later.
-    """
-    torch.manual_seed(1)
-    edge = max(64, 2 * divisor)
-    images, masks = torch.randn(2, 3, edge, edge), torch.randint(3, (2, edge, edge))
-    forward, loss = plain(network.train(), divisor=divisor), losses.build("dice+ce")
-    optimiser = torch.optim.SGD(network.parameters(), 1e-2)
-    largest = {label: 0.0 for label, parameter in network.named_parameters() if parameter.requires_grad}
-    for _ in range(3):
-        optimiser.zero_grad(set_to_none=True)
-        train.supervised(forward, loss, images, masks).backward()
-        optimiser.step()
-        for label, parameter in network.named_parameters():
-            if parameter.grad is not None:
-                largest[label] = max(largest[label], parameter.grad.abs().max().item())
-    excused = {label: next((one for one in unused if label.startswith(one)), None) for label in largest}
-    wrong = [f"{label} gets no gradient" for label, one in excused.items() if one is None and largest[label] == 0]
-    wrong += [f"{label} is unused, but gets one" for label, one in excused.items() if one and largest[label] > 0]
-    wrong += [f"no parameter begins with {one}" for one in unused if one not in excused.values()]
-    return wrong if max(largest.values()) > 1e-5 else [*wrong, "all gradients are rounding errors"]
+    assert [] == list(check_networks.frozen(small(name)))
 
 
 def test_every_parameter_gets_a_gradient_unless_the_entry_says_why_not(name: str):
-    """A narrow layer may begin with a ReLU that is silent for any image: then the next seed is asked."""
-    spec, options = catalog.architecture(small(name))
-    wrong: set[str] | None = None
-    for seed in range(4):
-        torch.manual_seed(seed)
-        found = set(unmoved(spec.build(classes=3, **options), spec.unused, spec.divisor))
-        wrong = found if wrong is None else wrong & found
-        if not wrong:
-            break
-
-    assert set() == wrong
+    assert [] == check_networks.gradients(small(name))
 
 
 def test_what_is_unused_is_neither_trained_nor_counted():
@@ -348,22 +182,12 @@ def test_an_excuse_for_what_is_used_or_not_there_is_found():
 
 
 def test_the_same_seed_builds_and_trains_the_same_network(name: str, data_home: Path):
-    pairs, states, losses_ = pictures(32, data_home), [], []
-    for _ in range(2):
-        network = networks.build(small(name), CLASSES, seed=0)
-        torch.manual_seed(1)
-        step = trainer(network.train(), catalog.architecture(name)[0].divisor, pairs, 1e-3)
-        losses_.append([step().item() for _ in range(2)])
-        states.append(train.weights(network))
-
-    assert losses_[0] == losses_[1]
-    assert math.isfinite(losses_[0][1])
-    assert all(torch.equal(states[0][label], states[1][label]) for label in states[0])
+    assert [] == list(check_networks.repeats(small(name), pictures(32, data_home)))
 
 
 def test_four_pictures_are_learned_by_heart(learned: Learned):
     assert 6 == len(learned.pairs.masks.unique())
-    assert learned.dice() > LEARNED
+    assert [] == list(check_networks.remembered(learned))
 
 
 def test_channels_scrambled_by_a_reshape_are_not_recognised(learned: Learned):
@@ -374,27 +198,16 @@ def test_channels_scrambled_by_a_reshape_are_not_recognised(learned: Learned):
     assert learned.dice(scrambled) < 0.5 * learned.dice()
 
 
-def test_the_state_survives_safetensors(name: str, learned: Learned, tmp_path: Path):
-    import safetensors.torch
-
-    state, expected = train.weights(learned.network), learned.logits()
-    safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
-    again = networks.build(small(name), CLASSES, seed=7).eval()
-    again.load_state_dict(safetensors.torch.load_file(tmp_path / "weights.safetensors"))
-
-    assert torch.equal(expected, Learned(again, learned.divisor, learned.pairs).logits())
+def test_the_state_survives_safetensors(learned: Learned):
+    assert [] == list(check_networks.stored(learned))
 
 
 def test_both_layouts_give_the_same_numbers(learned: Learned):
-    torch.testing.assert_close(learned.logits(layout="contiguous"), learned.logits(), rtol=1e-3, atol=1e-3)
+    assert [] == list(check_networks.layouts(learned))
 
 
 def test_bf16_gives_nearly_the_same_numbers_and_labels(learned: Learned):
-    exact, fast = learned.logits(), learned.logits(precision="bf16")
-
-    assert torch.float32 == fast.dtype
-    assert (exact - fast).abs().max() < 0.1 * exact.abs().max()
-    assert (exact.argmax(dim=1) == fast.argmax(dim=1)).float().mean() > 0.97
+    assert [] == list(check_networks.half(learned))
 
 
 @pytest.mark.slow
