@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "check_losses", "check_networks", "checkpoint", "criteria", "data", "device", "distances", "estimate",
+    "augment", "cell", "check_learning", "check_losses", "check_networks", "checkpoint", "criteria", "data", "device", "distances", "estimate",
     "evaluate", "execution", "forward", "looks", "networks", "outline", "predict", "train", "trainer", "tune",
 }  # fmt: skip
 
@@ -104,7 +104,8 @@ LAYERS = [
     {"device", "forward", "looks", "networks"},
     {"train", "outline"},
     {"tune", "evaluate", "checkpoint", "execution"},
-    {"trainer", "check_networks"},
+    {"trainer", "check_learning"},
+    {"check_networks"},
     {"cell"},
     {"estimate", "attempts", "refusals"},
     {"run"},

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import catalog, check_networks, networks
-from bench.check_networks import Learned, pictures, unmoved
+from bench import catalog, check_learning, check_networks, networks
+from bench.check_learning import Learned, pictures
+from bench.check_networks import unmoved
 from bench.errors import NameUnknown
 
 PLANTED = Path(__file__).resolve().parents[1] / "catalog"
@@ -85,7 +86,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def learned(name: str, data_home: Path) -> Learned:
     """The small variant of an entry after it has learned the pictures, or has used up its steps."""
     how = SMALL.get(name, Small())
-    return check_networks.learn(small(name), pictures(how.size, data_home), how.rate)
+    return check_learning.learn(small(name), pictures(how.size, data_home), how.rate)
 
 
 def test_the_specification_is_filled(name: str):
