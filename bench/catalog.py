@@ -45,6 +45,8 @@ Spec = TypeVar("Spec")
 ALL = "all"
 """The name that stands for every entry of an axis."""
 
+LONG = 2000
+"""Letters of a list of names beyond which an error says how many there are."""
 COMMON: dict[str, Option] = {"channels": 3}
 """Options of every architecture, which the engine provides: `channels=1` gives a network grey images."""
 
@@ -262,7 +264,9 @@ def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnkno
     guess = f" Did you mean {' or '.join(close)}?" if close else ""
     if name == ALL:
         guess = " It stands for a whole axis of a study, alone: without options, weights or other terms."
-    return NameUnknown(f"There is no {what} named {name!r}.{guess} There are: {', '.join(known)}. See {where}.")
+    listed = ", ".join(known)
+    there = f"There are: {listed}." if len(listed) <= LONG else f"There are {len(known)}."
+    return NameUnknown(f"There is no {what} named {name!r}.{guess} {there} See {where}.")
 
 
 def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, Option], *, typed: bool = True) -> None:

@@ -247,7 +247,8 @@ def _network(trained: Trained) -> torch.nn.Module:
         else:
             return network
     raise StoreError(
-        f"{trained.weights} does not fit {name} as its code is now: {reason[:200]} Use the version of then."
+        f"{trained.weights} does not fit {name} as its code is now: {reason[:150].rstrip(' .,')} .. Use "
+        "the version of bench that trained it, or train it anew."
     )
 
 
