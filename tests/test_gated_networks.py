@@ -241,16 +241,6 @@ def test_multiresunet_computes_its_formulas(levels: int):
         torch.testing.assert_close(convolved(found, network.heads[0]), network(x), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["attention_unet[levels=6,width=2]", "r2unet[width=2]", "multiresunet[width=4]"])
-@pytest.mark.parametrize("size", [(16, 48), (40, 24), (33, 31)])
-def test_images_need_not_be_divisible_by_what_the_levels_halve_them_to(name: str, size: tuple[int, int]):
-    with torch.no_grad():
-        logits = build(name, classes=5).eval()(torch.rand(1, 3, *size))
-
-    assert (1, 5, *size) == tuple(logits.shape)
-    assert logits.isfinite().all()
-
-
 @pytest.mark.parametrize(
     ("name", "told"),
     [

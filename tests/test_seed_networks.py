@@ -109,7 +109,13 @@ def test_what_goes_across_in_sharpunet_is_sharpened_by_its_kernel_and_nothing_of
     assert [] == list(across.parameters())
 
 
-@pytest.mark.parametrize("name", ["flexunet[levels=7,width=2]", "halfwidth_unet[width=2]", "sharpunet[width=2]"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("flexunet[levels=7,width=2]", "halfwidth_unet[width=2]", "sharpunet[width=2]"),
+        *("attention_unet[levels=6,width=2]", "r2unet[width=2]", "multiresunet[width=4]"),
+    ],
+)
 @pytest.mark.parametrize("size", [(16, 48), (40, 24), (33, 31)])
 def test_images_need_not_be_divisible_by_what_the_levels_halve_them_to(name: str, size: tuple[int, int]):
     """The levels of flexunet are an option, its divisor is not."""
