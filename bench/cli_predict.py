@@ -80,6 +80,7 @@ def predict(
 
     paths = found(images)
     overlay.check_folder(to, overwrite=overwrite)
+    overlay.check_apart(to, paths)
     itself = (Path(cell) / "record.json").is_file()
     trained = opened(Path(cell) if itself else find(cell, study_folder(study, results)), force=force)
     from bench.device import out_of_memory

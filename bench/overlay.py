@@ -131,6 +131,19 @@ def stems(paths: Sequence[Path]) -> list[str]:
     return found
 
 
+def check_apart(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse predictions that would be written over one of their pictures.
+
+    Raises:
+        StoreError: Naming the picture.
+    """
+    read = {path.resolve(): path for path in paths}
+    for stem in stems(paths):
+        for kind in ("classes", "overlay"):
+            if path := read.get((folder / f"{stem}-{kind}.png").resolve()):
+                raise StoreError(f"A prediction would be written over the picture {path}. Choose another --to.")
+
+
 def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder for predictions that holds something.
 

@@ -298,6 +298,15 @@ def test_equal_names_of_pictures_get_numbers_and_leave_no_folder():
     assert 3 == len({name.casefold() for name in overlay.stems([Path("x/a.png"), Path("y/A.png"), Path("a-2.png")])})
 
 
+def test_no_prediction_is_written_over_a_picture_that_is_read(tmp_path: Path):
+    both = [tmp_path / "a.png", tmp_path / "a-overlay.png"]
+    for path in both:
+        Image.new("RGB", (8, 8)).save(path)
+    code, _, complained = call("predict", "any/cell", *both, "--to", tmp_path, "--overwrite")
+    assert code == 2
+    assert "would be written over the picture" in " ".join(complained.split())
+
+
 def test_importing_bench_alone_loads_nothing_heavy_and_names_what_it_offers():
     code = "import bench, sys; assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules); print(bench.load.__name__)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
