@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bench.connected import Connected
 from bench.specs import Sample, Split
 
 EDGE = 16  # frequencies along each axis
@@ -88,23 +89,15 @@ def groups(names: Sequence[str], prints: Sequence[np.ndarray | None], exact: Seq
         prints: Their fingerprints.
         exact: What only pictures share that are the same anyway: a hash of their bytes.
     """
-    parent = list(range(len(names)))
-
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        return at
-
-    first: dict[str, int] = {}
+    pictures, first = Connected[int](), dict[str, int]()
     for at, content in enumerate(exact):
-        parent[root(at)] = root(first.setdefault(content, at))
+        pictures.join(first.setdefault(content, at), at)
     for one, other in _near(prints):
-        parent[root(one)] = root(other)
+        pictures.join(one, other)
     name: dict[int, str] = {}
     for at, text in enumerate(names):
-        name[root(at)] = min(text, name.get(root(at), text))
-    return [name[root(at)] for at in range(len(names))]
+        name[pictures.first(at)] = min(text, name.get(pictures.first(at), text))
+    return [name[pictures.first(at)] for at in range(len(names))]
 
 
 def _near(prints: Sequence[np.ndarray | None]) -> Iterator[tuple[int, int]]:

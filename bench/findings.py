@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bench.connected import Connected
 from bench.specs import Split
 
 
@@ -117,18 +118,11 @@ def leaked(findings: Iterable[Finding], split: Mapping[str, Split]) -> dict[Spli
 
 def groups(findings: Sequence[Finding]) -> list[list[Finding]]:
     """Pairs gathered by the images they share: each list holds the pairs of one connected group, in order."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
+    images = Connected[str]()
     for one in findings:
         for other in one.images[1:]:
-            parent[root(other)] = root(one.images[0])
+            images.join(one.images[0], other)
     found: dict[str, list[Finding]] = {}
     for one in findings:
-        found.setdefault(root(one.images[0]), []).append(one)
+        found.setdefault(images.first(one.images[0]), []).append(one)
     return list(found.values())

@@ -98,7 +98,7 @@ def write_counts(path: Path, rows: Iterable[Count]) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["class" if field.name == "name" else field.name for field in fields(Count)])
     table.writerows(asdict(row).values() for row in rows)
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 def check_picture(path: Path, image: NDArray[np.uint8], classes: int) -> None:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench import keypoints
+from bench.connected import Connected
 from bench.duplicates import EDGE, FLAT
 from bench.sign_index import INVERSE, POSITIONS, Tables, placed, turned
 
@@ -147,7 +148,7 @@ def copies(seen: Sequence[Seen | None], exact: Sequence[str], progress: Progress
 
 def repeated(pairs: Sequence[Pair]) -> set[int]:
     """All images of each scene but the first: what is in them is in that one too."""
-    scenes = _Scenes()
+    scenes = Connected[int]()
     for pair in pairs:
         scenes.join(pair.first, pair.second)
     return {at for pair in pairs for at in pair[:2] if scenes.first(at) != at}
@@ -195,7 +196,7 @@ def _confirmed(
 
     The most alike come first; those of a scene that is connected already wait: in a large group they are not needed.
     """
-    scenes, failed, found = _Scenes(), Counter[int](), list[Pair]()
+    scenes, failed, found = Connected[int](), Counter[int](), list[Pair]()
     waiting, dismissed = list[_Candidate](), list[_Candidate]()
     for done, one in enumerate(candidates, 1):
         if scenes.first(one.first) == scenes.first(one.second):
@@ -211,33 +212,6 @@ def _confirmed(
     small = (_registered(one, seen) for one in waiting if scenes.size(one.first) <= GROUP)
     found += [pair for pair in small if pair.correlation >= CORRELATED]
     return found, sum(scenes.first(one.first) != scenes.first(one.second) for one in dismissed)
-
-
-class _Scenes:
-    """Which images are connected so far."""
-
-    def __init__(self) -> None:
-        self._earlier: dict[int, int] = {}
-        self._sizes: dict[int, int] = {}
-
-    def first(self, at: int) -> int:
-        """The earliest image that one is connected with."""
-        path = [at]
-        while (at := self._earlier.get(path[-1], path[-1])) != path[-1]:
-            path.append(at)
-        self._earlier.update(dict.fromkeys(path[:-1], at))  # so that the next way is short
-        return at
-
-    def size(self, at: int) -> int:
-        """How many images are connected with one, itself included."""
-        return self._sizes.get(self.first(at), 1)
-
-    def join(self, one: int, other: int) -> None:
-        """Connect two images, and all that are connected with either."""
-        first, second = sorted((self.first(one), self.first(other)))
-        if first != second:
-            self._sizes[first] = self.size(first) + self.size(second)
-            self._earlier[second] = first
 
 
 def _registered(one: _Candidate, seen: Sequence[Seen | None]) -> Pair:

@@ -40,7 +40,7 @@ BLOCKS = {
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
-    {"specs", "errors", "quantities", "cli_rows"},
+    {"specs", "errors", "quantities", "cli_rows", "connected"},
     {"records", "names", "findings"},
     {"protocols"},
     {"catalog", "datasets", "architectures", "own_losses", "own_profiles"},
