@@ -116,7 +116,8 @@ def found(wanted: list[str]) -> list[Path]:
     paths: list[Path] = []
     for name in wanted:
         path = Path(name)
-        matched = path.iterdir() if path.is_dir() else map(Path, glob.glob(name, recursive=True))  # noqa: PTH207 - Path has no absolute ones
+        inside = glob.glob(name, recursive=True)  # noqa: PTH207 - Path has no absolute ones
+        matched = path.iterdir() if path.is_dir() else map(Path, inside)
         some = [path] if path.is_file() else sorted(matched)
         if not path.is_file():
             some = [one for one in some if one.suffix.lower() in SUFFIXES and one.is_file() and one.name[0] != "."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 
 import bench
-from bench import evaluate, overlay, predict
+from bench import cli_predict, evaluate, overlay, predict
 from bench.errors import BenchError, DataError, StudyError
 from bench.predict import How, Options
 from bench.prepare import open_prepared
@@ -312,3 +313,20 @@ def test_importing_bench_alone_loads_nothing_heavy_and_names_what_it_offers():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (0, "load") == (result.returncode, result.stdout.strip())
+
+
+def test_a_pattern_reaches_into_folders_of_folders(tmp_path: Path):
+    for name in ("a.png", "deep/b.png", "deep/deeper/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+
+    assert ["a.png", "b.png", "c.png"] == [one.name for one in cli_predict.found([f"{tmp_path}/**/*.png"])]
+
+
+def test_the_table_holds_file_names_that_are_no_text(tmp_path: Path):
+    name = os.fsdecode(b"cell-\xff.png")
+    overlay.write_counts(
+        tmp_path / "counts.csv", [overlay.Count(image=name, name="cell", objects=1, pixels=4, share=0.5)]
+    )
+
+    assert b"cell-\xff.png,cell,1,4,0.5\n" in (tmp_path / "counts.csv").read_bytes()
