@@ -17,9 +17,9 @@ import numpy as np
 
 from bench import gallery, pictures
 from bench.gallery import Extremes, Gallery, Made, Suspect
-from bench.leaderboard import Board, Standing, label
 from bench.metrics import Metric
 from bench.specs import ClassSpec
+from bench.standings import Board, Standing, label
 from bench.store import writing
 
 FOLDER = "pictures"

@@ -18,12 +18,15 @@ from bench.workers import Died
 
 ATTEMPTS = 2
 """How often a cell may take its worker down."""
+LOSSES = 10
+"""How often a cell may lose its machine, of which it is not the cause."""
 PAUSE = 1.0
 """Between two looks at cells that another run is at [s]."""
 ENDINGS = {
     "died": (Status.FAILED, "WorkerDied"),
     "timed_out": (Status.TIMED_OUT, "TimeLimit"),
     "out_of_memory": (Status.OUT_OF_MEMORY, "MemoryLimit"),
+    "lost": (Status.FAILED, "MachineLost"),
 }
 Ingredients = Mapping[Cell, dict[str, object]]
 
@@ -104,7 +107,8 @@ class Ledger:
             return  # between two cells
         self.deaths[cell].append(died)
         record = _final(self.job, cell, self.ingredients[cell])  # it may have had the time to store its result
-        if record is None and len(self.deaths[cell]) == ATTEMPTS:
+        lost = sum(one.kind == "lost" for one in self.deaths[cell])
+        if record is None and (lost == LOSSES or len(self.deaths[cell]) - lost == ATTEMPTS):
             record = self._failed(cell, phase or "worker")
         if record is not None:
             self.heard(died.job, Event(kind="finished", cell=cell, record=record))

@@ -139,18 +139,18 @@ def status(
     data_home: DataHome = None,
 ) -> None:
     """Tell what is done, failed, stale and pending, and what another shell is running."""
-    from bench import cli_status, run
+    from bench import cli_status, runner
     from bench import study as studies
     from bench.store import Store
 
     folder = study_folder(study, results)
     stored = dataclasses.replace(studies.load(str(folder / "study.toml")), name=folder.name)
-    planned = run.survey(run.resolve(stored), _place(folder.parent, data_home), fetch=False)
+    planned = runner.survey(runner.resolve(stored), _place(folder.parent, data_home), fetch=False)
     if why is not None:
         known = {one.cell.key: one for one in planned}
         if why not in known:
             raise catalog.unknown("cell", why, known, "bench status")
-        console().print("\n".join(run.why(known[why])), markup=False, soft_wrap=True)
+        console().print("\n".join(runner.why(known[why])), markup=False, soft_wrap=True)
         return
     rows, counts = cli_status.rows(planned, Store(folder), stored.tuning.trials)
     show(rows, title=folder.name)

@@ -18,9 +18,9 @@ from rich.progress import (
 from rich.table import Table
 
 from bench import doubts, figures, leaking, provenance, tables, worth
-from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
+from bench.standings import Board, Standing
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

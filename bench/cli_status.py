@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from bench import plan, run, watch
-from bench.run import Planned, Standing
+from bench import plan, runner, watch
+from bench.runner import Planned, Standing
 from bench.specs import Cell
 from bench.store import Store
 
@@ -37,6 +37,6 @@ def running(planned: Sequence[Planned], store: Store) -> set[Cell]:
     for group in plan.groups(list(by_cell)):
         if watch.held(store.tuning(group[0]) / ".lock"):
             members = [by_cell[cell] for cell in group]
-            todo = run.pending(members, retry_failed=False) or run.pending(members, retry_failed=True)
+            todo = runner.pending(members, retry_failed=False) or runner.pending(members, retry_failed=True)
             found |= {one.cell for one in todo}
     return found

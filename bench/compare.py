@@ -14,14 +14,14 @@ from statistics import median
 
 import numpy as np
 
-from bench import leaderboard, metrics, paired, plan, statistics
+from bench import metrics, paired, plan, standings, statistics
 from bench.errors import StudyError
-from bench.leaderboard import Standing
 from bench.metrics import Counts, Metric, Profile
 from bench.records import Record
 from bench.rows import Row
 from bench.selection import Side
 from bench.specs import ClassSpec
+from bench.standings import Standing
 
 SCHEMA = 1
 """Version of what `as_json` gives."""
@@ -204,7 +204,7 @@ def _pair(a: str, b: str, one: Standing, other: Standing, profile: Profile, marg
         return Pair(a=a, b=b, verdict=Verdict.REFUSED, reason=reason, costs=costs)
     runs = _runs(rows[0]), _runs(rows[1])
     metric = profile.metrics[profile.primary]
-    taken = [list(leaderboard.runs(side, metric).values()) for side in (one, other)]
+    taken = [list(standings.runs(side, metric).values()) for side in (one, other)]
     primary = _difference(metric, *taken)
     if primary.difference is None:
         why = "was not measured" if metric.measure and not all(taken) else "is undefined"
@@ -285,7 +285,7 @@ def _tested(rows: Sequence[Row]) -> dict[int, list[tuple[int, str, tuple[str, ..
 def _scored(standing: Standing) -> list[Row]:
     """The rows behind the value of a standing, as the leaderboard takes them: fresh seeds where there are some."""
     fresh = [row for row in standing.rows if row.cell.seed > 0] or standing.rows
-    return [row for row in fresh if row.counts is not None and row.status in leaderboard.SCORED]
+    return [row for row in fresh if row.counts is not None and row.status in standings.SCORED]
 
 
 def _runs(rows: Sequence[Row]) -> list[Counts]:

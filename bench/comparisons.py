@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import leaderboard, ranking, statistics, variance
-from bench.leaderboard import Board, Standing
+from bench import ranking, standings, statistics, variance
 from bench.metrics import Profile
 from bench.paired import Difference
 from bench.ranking import Across
+from bench.standings import Board, Standing
 from bench.statistics import LEVEL
 from bench.variance import Decomposition
 
@@ -88,13 +88,13 @@ def decomposition(board: Board, profile: Profile) -> Decomposition | None:
     networks = [one for one in board.standings if one.loss is not None and one.done]
     if not networks:
         return None
-    common = leaderboard.images(max(networks, key=lambda one: one.done))
+    common = standings.images(max(networks, key=lambda one: one.done))
     metric = profile.metrics[profile.primary]
     scores = {
         (one.architecture, one.loss or "", seed): np.asarray(metric.compute(counts[:, None]), dtype=np.float64)
         for one in networks
-        if leaderboard.images(one) == common
-        for seed, counts in leaderboard.runs(one, metric).items()
+        if standings.images(one) == common
+        for seed, counts in standings.runs(one, metric).items()
     }
     longest = max((len(score) for score in scores.values()), default=0)
     return variance.decompose({key: score for key, score in scores.items() if len(score) == longest})
@@ -135,7 +135,7 @@ def _board(board: Board, profile: Profile) -> dict[str, Any]:
                 "rank_range": one.rank_range,
                 "tie_group": one.group,
                 "leads": one.leads,
-                "seeds": len(leaderboard.runs(one, profile.metrics[profile.primary])),
+                "seeds": len(standings.runs(one, profile.metrics[profile.primary])),
                 "values": one.values,
                 "intervals": one.intervals,
             }
@@ -143,8 +143,8 @@ def _board(board: Board, profile: Profile) -> dict[str, Any]:
         ],
         "differences": [
             {
-                "first": leaderboard.label(board.standings[one]),
-                "second": leaderboard.label(board.standings[other]),
+                "first": standings.label(board.standings[one]),
+                "second": standings.label(board.standings[other]),
                 "difference": found_.value,
                 "interval": found_.interval,
                 "p": found_.p,

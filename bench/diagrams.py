@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench import figures, svg, variance
 from bench.figures import COLOURS, styles
-from bench.leaderboard import Board
 from bench.ranking import Across
+from bench.standings import Board
 from bench.svg import INK, drawn
 from bench.variance import Decomposition
 from bench.views import View

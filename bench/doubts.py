@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.leaderboard import Board, label
 from bench.measures import MEASURES
 from bench.profiles import PROFILES, SHARE
 from bench.rows import Row
 from bench.rules import Counts, Metric, Profile, constant
 from bench.shapes import GROUPS
+from bench.standings import Board, label
 
 EASY = 0.6
 """A constant predictor above this makes a metric worth a warning."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench import diagrams, efficiency, figures, fronts, matrices, rates
-from bench.leaderboard import Board
 from bench.metrics import Profile
 from bench.ranking import Across
+from bench.standings import Board
 from bench.variance import Decomposition
 from bench.views import View
 

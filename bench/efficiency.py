@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from bench.leaderboard import Board, Standing
 from bench.records import Efficiency, Execution, Record
 from bench.specs import Study
+from bench.standings import Board, Standing
 
 MEDIANS = ("train_images_s", "infer_images_s", "seconds_to_best", "gpu_seconds_to_best")
 

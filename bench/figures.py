@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import names, svg
 from bench.errors import NameUnknown
-from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
 from bench.rows import Row
 from bench.specs import Option
+from bench.standings import Board, Standing
 from bench.svg import INK, drawn
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench import figures, quantities, svg
 from bench.efficiency import Price
 from bench.figures import COLOURS, GREY
-from bench.leaderboard import Board
 from bench.metrics import Profile
+from bench.standings import Board
 from bench.svg import INK, drawn
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from bench import picks, thumbnails
 from bench.errors import StoreError
-from bench.leaderboard import Board, Standing
 from bench.metrics import Metric
 from bench.records import Status
 from bench.rows import DISPUTED, Row
 from bench.specs import ClassSpec
+from bench.standings import Board, Standing
 from bench.store import read_arrays
 
 Pixels = NDArray[np.uint8]

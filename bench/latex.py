@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench import leaking, tables, views
-from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
+from bench.standings import Board, Standing
 
 DIGITS = 3
 HEAD = r"""% Needs \usepackage{booktabs} and \usepackage{graphicx}.

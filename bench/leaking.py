@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench import leaderboard
-from bench.leaderboard import Board, Standing
+from bench import standings
 from bench.metrics import Metric, Profile
 from bench.records import DataCard
 from bench.rows import Row
+from bench.standings import Board, Standing
 
 
 class Without(NamedTuple):
@@ -112,7 +112,7 @@ def _without(board: Board, profile: Profile) -> list[Without]:
 
 def _value(one: Standing, metric: Metric) -> float | None:
     """The mean over seeds, as the leaderboard has it; None where it is undefined."""
-    found = [float(metric.compute(counts)) for counts in leaderboard.runs(one, metric).values() if len(counts)]
+    found = [float(metric.compute(counts)) for counts in standings.runs(one, metric).values() if len(counts)]
     return float(np.mean(found)) if found and not np.isnan(found).any() else None
 
 

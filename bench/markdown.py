@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bench import leaking, tables, views
-from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
+from bench.standings import Board, Standing
 
 DIGITS = 4
 COLUMNS = {

@@ -10,8 +10,8 @@ import numpy as np
 
 from bench import figures, svg
 from bench.figures import missing
-from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
+from bench.standings import Board, Standing
 from bench.svg import INK, drawn
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench import figures, names, quantities, views
-from bench.leaderboard import Board
 from bench.metrics import Profile
 from bench.quantities import word
 from bench.ranking import Across
 from bench.rows import DISPUTED, Row
 from bench.sections import Section, short_title
 from bench.specs import Study
+from bench.standings import Board
 
 SHOWN = 8
 """Rows of the ranking on the first screen, before a reader asks for more."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from bench import extras, tables
 from bench.errors import StudyError
-from bench.leaderboard import Board
 from bench.metrics import Profile
 from bench.rows import Row
+from bench.standings import Board
 
 FILE = "leaderboard.parquet"
 HEAD = {

@@ -20,7 +20,7 @@ from bench.errors import DataError, StoreError, StudyError
 from bench.fit import Window, cut, windows
 from bench.forward import Forward
 from bench.records import Execution, Record
-from bench.run import check_device
+from bench.runner import check_device
 from bench.specs import ClassSpec, Recipe
 from bench.trained import Trained, find, opened
 

@@ -15,8 +15,8 @@ from typing import Literal, get_args
 
 from bench import names
 from bench.errors import DataError
-from bench.leaderboard import Board
 from bench.metrics import PROFILES, Profile
+from bench.standings import Board
 
 Leak = Literal["none", "augmented copies", "validation on copies", "selected on test", "unknown"]
 Status = Literal["opened", "excerpt", "computed"]

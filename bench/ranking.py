@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import protocols, statistics
-from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.paired import holm
+from bench.standings import Board, Standing
 from bench.statistics import LEVEL
 
 FEW = 10

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import figures, svg
 from bench.figures import styles, trained
-from bench.leaderboard import Board
 from bench.records import TrialStatus
 from bench.rows import Row
+from bench.standings import Board
 from bench.svg import INK, drawn
 
 if TYPE_CHECKING:

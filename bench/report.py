@@ -24,7 +24,6 @@ from bench import (
     efficiency,
     figures,
     latex,
-    leaderboard,
     leaking,
     markdown,
     merging,
@@ -39,6 +38,7 @@ from bench import (
     ranking,
     rates,
     sections,
+    standings,
     tables,
     views,
     worth,
@@ -47,13 +47,13 @@ from bench import study as studies
 from bench.album import Album
 from bench.drawings import Drawing
 from bench.errors import StoreError, StudyError
-from bench.leaderboard import Board
 from bench.merging import Source
 from bench.metrics import Profile
 from bench.ranking import Across, Missing
 from bench.records import Record, Status
 from bench.rows import DISPUTED, Row, score
 from bench.specs import Study
+from bench.standings import Board
 from bench.store import Store, write_bytes, writing
 from bench.views import View
 from bench.worth import Table as Worth
@@ -114,7 +114,7 @@ def collect(
     store = Store(target or (roots[0] if len(roots) == 1 else roots[0].parent / MERGED))
     _check_target(store.root, roots)
     rows = score(found.rows, profile)
-    boards = leaderboard.boards(rows, profile)
+    boards = standings.boards(rows, profile)
     return Content(
         study=found.study,
         profile=profile,

@@ -23,7 +23,6 @@ from bench import (
 )
 from bench.comparisons import Precision
 from bench.efficiency import Price
-from bench.leaderboard import Board, Standing
 from bench.leaking import Leak
 from bench.metrics import Profile
 from bench.published import Beside
@@ -32,6 +31,7 @@ from bench.rates import Tolerance
 from bench.records import DataCard, Status
 from bench.rows import Row
 from bench.specs import ClassSpec
+from bench.standings import Board, Standing
 from bench.views import View
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import leaderboard, report
+from bench import report, standings
 from bench import study as studies
 from bench.catalog import unknown
 from bench.errors import StudyError
-from bench.leaderboard import Standing
 from bench.metrics import Profile
 from bench.rows import Row
+from bench.standings import Standing
 from bench.store import Store, read_record
 
 
@@ -58,16 +58,16 @@ def side(folder: Path, key: str | None, profile: Profile) -> Side:
         NameUnknown: If the study has no such cell.
         StudyError, StoreError: If the folder cannot be read.
     """
-    rows = leaderboard.rows(studies.load(str(folder / "study.toml")), Store(folder), profile)
+    rows = standings.rows(studies.load(str(folder / "study.toml")), Store(folder), profile)
     if key is not None:
         known = {row.cell.key for row in rows} | {_group(row) for row in rows}
         rows = [row for row in rows if key in (row.cell.key, _group(row))]
         if not rows:
             raise unknown("cell", key, known, f"bench status {folder}")
-    standings = [standing for board in leaderboard.boards(rows, profile) for standing in board.standings]
+    found = [standing for board in standings.boards(rows, profile) for standing in board.standings]
     order = {_group(row): at for at, row in enumerate(rows)}
-    standings.sort(key=lambda standing: order[_group(standing.rows[0])])
-    named = {_group(standing.rows[0]) if key is None else key: standing for standing in standings}
+    found.sort(key=lambda standing: order[_group(standing.rows[0])])
+    named = {_group(standing.rows[0]) if key is None else key: standing for standing in found}
     return Side(name=f"{folder}:{key}" if key else str(folder), whole=key is None, standings=named)
 
 

@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bench.leaderboard import Board, Standing
 from bench.metrics import Profile
 from bench.records import Status
 from bench.rows import Row
+from bench.standings import Board, Standing
 
 SCHEMA = 1
 """Version of the objects in leaderboard.json, which docs/leaderboard.schema.json describes."""

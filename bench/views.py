@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench import catalog, leaderboard, names, ranking
+from bench import catalog, names, ranking, standings
 from bench.errors import BenchError
-from bench.leaderboard import Board, Standing
 from bench.metrics import PROFILES, Metric, Profile, background_share
 from bench.profiles import SHARE
 from bench.ranking import Missing
 from bench.rows import MANY, Row, score_all
 from bench.specs import Option
+from bench.standings import Board, Standing
 
 CLASSES = {"dice": "dice_d", "iou": "iou_d"}
 """Views of the single classes: the name of each, and how its numbers begin."""
@@ -36,7 +36,7 @@ def views(table: Sequence[Row], chosen: View) -> Iterator[View]:
     others = [one for one in PROFILES.values() if one.name != chosen.profile.name] if len(table) <= MANY else []
     for profile, rows in zip(others, score_all(table, others), strict=True):
         if any(row.values.get(profile.primary) is not None for row in rows):
-            yield View(profile, leaderboard.boards(rows, profile))
+            yield View(profile, standings.boards(rows, profile))
 
 
 def data(shown: Iterable[View], missing: Missing) -> dict[str, Any]:
@@ -137,14 +137,14 @@ def _metric(name: str, metric: Metric) -> dict[str, Any]:
 def _scores(board: Board, profile: Profile, rows: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
     """Columns over the rows of the chosen view."""
     found = {(one.architecture, one.loss): one for one in board.standings}
-    standings = [found[row] for row in rows]
-    ranks = [one.rank for one in standings]
+    shown = [found[row] for row in rows]
+    ranks = [one.rank for one in shown]
     return {
-        "rank": [shown_rank(one, ranks) for one in standings],
+        "rank": [shown_rank(one, ranks) for one in shown],
         "place": ranks,
-        "interval": [[short(end) for end in one.interval] if one.interval else None for one in standings],
-        "spread": [short(one.spread) for one in standings],
-        "values": [[short(one.values.get(name)) for name in profile.metrics] for one in standings],
+        "interval": [[short(end) for end in one.interval] if one.interval else None for one in shown],
+        "spread": [short(one.spread) for one in shown],
+        "values": [[short(one.values.get(name)) for name in profile.metrics] for one in shown],
     }
 
 

@@ -31,11 +31,14 @@ PRESSURE = ((signal.SIGUSR1, "interrupted"), (signal.SIGTERM, "terminated"), (si
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A job whose worker is gone: crashed, killed from outside, or ended here for its time or its memory."""
+    """A job whose worker is gone: crashed, killed from outside, or ended here for its time or its memory.
+
+    `lost` are those that went with their machine, which says nothing about the job.
+    """
 
     job: int
     reason: str
-    kind: Literal["died", "timed_out", "out_of_memory"] = "died"
+    kind: Literal["died", "timed_out", "out_of_memory", "lost"] = "died"
     output: str = ""
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import copies, figures, leaderboard, names, paired, protocols, statistics
-from bench.leaderboard import Board, Standing
+from bench import copies, figures, names, paired, protocols, standings, statistics
 from bench.metrics import Metric, Profile
 from bench.quantities import word
 from bench.rows import SCORED
+from bench.standings import Board, Standing
 from bench.statistics import Interval, Sample
 
 HEADINGS = {
@@ -133,16 +133,16 @@ def as_dicts(found: Sequence[Table]) -> list[dict[str, Any]]:
 
 
 def _table(base: str, made: str, boards: Mapping[str, Board], profile: Profile) -> Table:
-    standings = {word: {(one.architecture, one.loss): one for one in board.standings} for word, board in boards.items()}
+    sides = {word: {(one.architecture, one.loss): one for one in board.standings} for word, board in boards.items()}
     metric = profile.metrics[profile.primary]
     first, last = list(boards)[-2:] if "as-published" in boards else ("clean", "split-first")
-    samples = {word: {key: _sample(one, metric) for key, one in own.items()} for word, own in standings.items()}
-    keys = [key for key in standings[last] if all(key in own for own in standings.values())]
+    samples = {word: {key: _sample(one, metric) for key, one in own.items()} for word, own in sides.items()}
+    keys = [key for key in sides[last] if all(key in own for own in sides.values())]
     lines = [_line(key, {word: own[key] for word, own in samples.items()}, first, last) for key in keys]
     lines.sort(key=lambda line: line.loss is None)
     tested = {word: _tested(board) for word, board in boards.items()}
     title = boards[last].title.partition(", copies split")[0]
-    single = any(one.selected for own in standings.values() for one in own.values())
+    single = any(one.selected for own in sides.values() for one in own.values())
     table = Table(base, title, made, tuple(boards), first, last, tested, _short(metric), single, tuple(lines), "")
     return table._replace(sentence=sentence(table))
 
@@ -195,7 +195,7 @@ def _line(key: tuple[str, str | None], tested: Mapping[str, _Tested | None], fir
 
 def _sample(standing: Standing, metric: Metric) -> _Tested | None:
     """The score of a standing, with its noise over photographs, all copies of one drawn together; None without one."""
-    runs = leaderboard.runs(standing, metric)
+    runs = standings.runs(standing, metric)
     ids = [
         copies.photograph(name)  # whatever fold it is in: where copies are split by file, they are in several
         for row in standing.rows

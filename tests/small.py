@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from bench import run
+from bench import runner
+from bench.engines import Local
 from bench.forward import Forward
 from bench.job import Event, Job
 from bench.records import Execution, Record
@@ -40,10 +41,10 @@ def place(folder: Path, data_home: Path) -> Place:
 def execute(wanted: Study, where: Place, *, workers: int = 0, retry_failed: bool = False) -> list[Event]:
     """Run what is pending of a study, in this process unless workers are asked for; return what was told."""
     events: list[Event] = []
-    todo = run.pending(run.survey(wanted, where), retry_failed=retry_failed)
-    job: Job = run.job(wanted, where, "cpu", max(workers, 1))
+    todo = runner.pending(runner.survey(wanted, where), retry_failed=retry_failed)
+    job: Job = runner.job(wanted, where, "cpu", max(workers, 1))
     job = replace(job, threads=1)
-    run.run_study(job, todo, count=workers, on_event=events.append)
+    runner.run_study(job, todo, engine=Local(workers) if workers else None, on_event=events.append)
     return events
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import audit, auditfile, cli_audit, leaderboard, leaking, metrics, prepare
+from bench import audit, auditfile, cli_audit, leaking, metrics, prepare, standings
 from bench import study as studies
 from bench.errors import DataError
 from bench.findings import Audit, Finding, Kind
@@ -93,8 +93,8 @@ def test_every_form_of_the_leaderboard_of_an_allowed_leak_says_so(allowed: tuple
 
 def test_scores_without_the_leaked_images_are_shown_for_every_row(allowed: tuple[Path, str]):
     results = allowed[0] / "results/mine"
-    rows = leaderboard.rows(studies.load(results / "study.toml"), Store(results), metrics.DEFAULT)
-    [board] = leaderboard.boards(rows, metrics.DEFAULT)
+    rows = standings.rows(studies.load(results / "study.toml"), Store(results), metrics.DEFAULT)
+    [board] = standings.boards(rows, metrics.DEFAULT)
     found = leaking.leak(board, metrics.DEFAULT)
 
     assert found is not None

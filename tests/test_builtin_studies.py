@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from bench import catalog, copies, names, networks, protocols, run, study
+from bench import catalog, copies, names, networks, protocols, runner, study
 from bench.specs import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +41,7 @@ AXES = {
 
 @pytest.mark.parametrize("name", study.builtin())
 def test_every_name_in_a_builtin_study_exists(name: str) -> None:
-    resolved = run.resolve(study.load(name))
+    resolved = runner.resolve(study.load(name))
 
     assert "all" not in {*resolved.datasets, *resolved.architectures, *resolved.losses}
 
@@ -141,7 +141,7 @@ def test_the_networks_of_a_seed_are_told_beside_those_files(name: str) -> None:
 
 
 def test_the_study_of_everything_is_every_data_set_network_and_loss() -> None:
-    told: Study = run.resolve(study.load("all"))
+    told: Study = runner.resolve(study.load("all"))
 
     assert {*catalog.entries("datasets")} - {"folder"} == {*told.datasets}
     assert {*catalog.entries("architectures")} == {*told.architectures}
@@ -151,14 +151,14 @@ def test_the_study_of_everything_is_every_data_set_network_and_loss() -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_a_seed_splits_its_own_copies_by_file_where_that_is_asked_for(name: str) -> None:
     told, copied = study.load(name), AXES[name][2]
-    (resolved,) = run.resolve(study.override(told, {"protocol": ["as-published"]})).datasets
+    (resolved,) = runner.resolve(study.override(told, {"protocol": ["as-published"]})).datasets
 
     assert (AXES[name][0], protocols.Protocol("as-published", copied)) == protocols.apart(resolved)
     assert STEPS[name][1] == len(copies.MOVES[copied])
 
 
 def test_the_leak_is_shown_on_the_same_cells_with_and_without_it() -> None:
-    told = [protocols.apart(name) for name in run.resolve(study.load("leak-demo")).datasets]
+    told = [protocols.apart(name) for name in runner.resolve(study.load("leak-demo")).datasets]
 
     assert {"split-first", "as-published"} == {protocol.word for _, protocol in told}
     assert 1 == len({base for base, _ in told})

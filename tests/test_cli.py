@@ -422,11 +422,11 @@ def test_a_limit_that_is_no_time_is_one_line(bench, option: str, minutes: str):
 
 
 def test_limits_are_given_in_minutes_and_change_no_result(bench, study_file: str, monkeypatch: pytest.MonkeyPatch):
-    from bench import run
+    from bench import runner
 
-    given, run_study = [], run.run_study
+    given, run_study = [], runner.run_study
     monkeypatch.setattr(
-        run, "run_study", lambda *a, limits, count, **k: (given.append(limits), run_study(*a, count=0, **k))
+        runner, "run_study", lambda *a, engine, **k: (given.append(engine.limits), run_study(*a, engine=None, **k))
     )
     bench("run", "matrix", study_file, "--workers", "1", "--time-limit", "1.5")
     _, out, _ = bench("run", "matrix", study_file, "--workers", "1", "--time-limit", "2", "--silence-limit", "3")

@@ -14,10 +14,10 @@ import pytest
 from bench import compare, metrics, plan, selection, study
 from bench.compare import Comparison, Pair, Verdict
 from bench.errors import NameUnknown, StudyError
-from bench.leaderboard import label
 from bench.metrics import Counts
 from bench.records import Efficiency, Status
 from bench.specs import Cell, Recipe, Study
+from bench.standings import label
 from bench.store import Store, write_bytes
 from tests import synthetic
 from tests.commands import call

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import diagrams, leaderboard, metrics, ranking, report, statistics, study
+from bench import diagrams, metrics, ranking, report, standings, statistics, study
 from bench.comparisons import precision
-from bench.leaderboard import Board
 from bench.ranking import Missing, across, rank
+from bench.standings import Board
 from bench.store import Store, write_bytes
 from tests import synthetic
 
@@ -97,7 +97,7 @@ SKILLS = {
 
 
 def boards(folder: Path) -> list[Board]:
-    return leaderboard.boards(leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE), PROFILE)
+    return standings.boards(standings.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE), PROFILE)
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +136,8 @@ def test_the_noise_of_a_cross_validation_is_that_of_all_its_images(tmp_path: Pat
     write_bytes(store.root / "study.toml", study.dump(wanted).encode())
     for fold in (1, 2):
         synthetic.scored(store, replace(synthetic.cell(synthetic.FINE, "ce"), fold=fold), skill=0.5 + 0.1 * fold)
-    rows = leaderboard.rows(wanted, store, PROFILE)
-    [standing] = leaderboard.boards(rows, PROFILE)[0].standings
+    rows = standings.rows(wanted, store, PROFILE)
+    [standing] = standings.boards(rows, PROFILE)[0].standings
 
     together = np.concatenate([row.counts for row in rows if row.counts is not None])
     for name, metric in PROFILE.metrics.items():

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench import execution, losses, run, train
+from bench import execution, losses, runner, train
 from bench.data import Streamed, ordered, resident, shuffled
+from bench.engines import Local
 from bench.execution import Timer
 from bench.forward import Forward
 from bench.presets import PRESETS
@@ -70,8 +71,8 @@ def test_the_same_study_runs_on_cuda_in_bf16(tmp_path: Path, data_home: Path):
     wanted = small.study(
         architectures=("tiny", "plain_unet[width=8]"), recipe=Recipe(size=(64, 64), batch=3, augment="standard")
     )
-    job = replace(run.job(wanted, where, "cuda", 1), threads=1)
-    run.run_study(job, run.survey(wanted, where), count=0, on_event=lambda event: None)
+    job = replace(runner.job(wanted, where, "cuda", 1), threads=1)
+    runner.run_study(job, runner.survey(wanted, where), engine=None, on_event=lambda event: None)
     networks = [record for record in small.stored(wanted, where).values() if record.cell.loss]
 
     assert {Status.OK, Status.DIVERGED} >= {record.status for record in networks}
@@ -83,8 +84,8 @@ def test_the_same_study_runs_on_cuda_in_bf16(tmp_path: Path, data_home: Path):
 def test_two_workers_share_a_gpu(tmp_path: Path, data_home: Path):
     where = small.place(tmp_path, data_home)
     wanted = small.study(architectures=("tiny", "tiny[width=12]"), losses=("ce", "dice"))
-    job = replace(run.job(wanted, where, "cuda", 2), threads=1)
-    run.run_study(job, run.survey(wanted, where), count=2, on_event=lambda event: None)
+    job = replace(runner.job(wanted, where, "cuda", 2), threads=1)
+    runner.run_study(job, runner.survey(wanted, where), engine=Local(2), on_event=lambda event: None)
 
     assert {Status.OK, Status.DIVERGED} >= {record.status for record in small.stored(wanted, where).values()}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import efficiency, leaderboard, metrics, report
+from bench import efficiency, metrics, report, standings
 from bench.records import Efficiency, Execution, Record
 from bench.specs import Budget, Recipe
 from bench.store import Store, records
@@ -32,7 +32,7 @@ def test_the_costs_of_a_network_are_the_median_over_its_cells(tmp_path: Path):
         stored = store.read(synthetic.cell(*group, seed=seed))
         assert stored is not None
         store.write(replace(stored, efficiency=cost, execution=ran, batch_adapted=False))
-    [board] = leaderboard.boards(leaderboard.rows(study, store, metrics.DEFAULT), metrics.DEFAULT)
+    [board] = standings.boards(standings.rows(study, store, metrics.DEFAULT), metrics.DEFAULT)
     price = next(one for one in efficiency.prices(board) if (one.standing.architecture, one.standing.loss) == group)
 
     assert (50.0, 1234.5, 3.0) == (price.train_images_s, price.infer_images_s, price.energy_j)

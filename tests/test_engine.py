@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import run, train
+from bench import runner, train
 from bench.records import Execution, Status, TrialStatus
 from bench.specs import Place, Recipe, Tuning
 from bench.store import Store
@@ -27,7 +27,7 @@ def where(tmp_path: Path, data_home: Path) -> Place:
 
 def test_a_batch_that_does_not_fit_is_halved_and_the_record_says_so(where: Place):
     name = "hungry[everywhere=true,most=1]"
-    wanted = run.resolve(small.study(architectures=(name,), losses=("ce", "dice")))
+    wanted = runner.resolve(small.study(architectures=(name,), losses=("ce", "dice")))
     small.execute(wanted, where)
     records = small.stored(wanted, where)
     one, other = (records[f"{small.SMEAR}/{wanted.architectures[0]}/{loss}/f0-s0"] for loss in ("ce", "dice"))
@@ -46,7 +46,7 @@ def test_the_batch_that_fits_is_found_once_for_all_cells_of_an_architecture(wher
         return whole(forward, *arguments, **options)
 
     monkeypatch.setattr(train, "fit", fit)
-    wanted = run.resolve(small.study(architectures=("hungry[most=1]",), losses=("ce", "dice")))
+    wanted = runner.resolve(small.study(architectures=("hungry[most=1]",), losses=("ce", "dice")))
     small.execute(wanted, where)
 
     assert [3, 2, 1, 1, 1, 1] == tried  # two trials of two losses, and two that ran out of memory
@@ -55,7 +55,7 @@ def test_the_batch_that_fits_is_found_once_for_all_cells_of_an_architecture(wher
 
 
 def test_memory_that_runs_out_in_validation_alone_is_found_too(where: Place):
-    wanted = run.resolve(small.study(architectures=("hungry[everywhere=false,most=2]",)))
+    wanted = runner.resolve(small.study(architectures=("hungry[everywhere=false,most=2]",)))
     small.execute(wanted, where)
     record = small.stored(wanted, where)[f"{small.SMEAR}/{wanted.architectures[0]}/ce/f0-s0"]
 
@@ -63,7 +63,7 @@ def test_memory_that_runs_out_in_validation_alone_is_found_too(where: Place):
 
 
 def test_a_single_image_that_does_not_fit_is_a_row_out_of_memory(where: Place):
-    wanted = run.resolve(small.study(architectures=("hungry[most=0]", "tiny")))
+    wanted = runner.resolve(small.study(architectures=("hungry[most=0]", "tiny")))
     small.execute(wanted, where)
     records = small.stored(wanted, where)
 
@@ -77,17 +77,15 @@ def test_a_network_that_calls_all_one_class_is_diverged_and_keeps_its_score(wher
     small.execute(wanted, where)
     record = small.stored(wanted, where)[cell("stubborn", seed=seeds)]
     _, counts = Store(where.results / "small").counts(
-        next(c.cell for c in run.survey(wanted, where) if c.cell.seed == seeds)
+        next(c.cell for c in runner.survey(wanted, where) if c.cell.seed == seeds)
     )
 
     assert (Status.DIVERGED, "Collapsed") == (record.status, record.error and record.error.kind)
     assert {TrialStatus.COLLAPSED} == {trial.status for trial in record.trials}
     assert 0 == counts[:, :, 1:].sum() < counts.sum()
-    from bench import leaderboard, metrics
+    from bench import metrics, standings
 
-    [board] = leaderboard.boards(
-        leaderboard.rows(wanted, Store(where.results / "small"), metrics.DEFAULT), metrics.DEFAULT
-    )
+    [board] = standings.boards(standings.rows(wanted, Store(where.results / "small"), metrics.DEFAULT), metrics.DEFAULT)
     shown = next(one for one in board.standings if one.architecture == "stubborn")
     assert (0.0, 1) == (shown.values["mdice_d_fg"], shown.done)
 
@@ -112,13 +110,15 @@ def test_a_cell_broken_off_within_a_training_goes_on_from_its_last_epoch(
         validated.append(1)
         return whole(*arguments)
 
-    todo = run.pending(run.survey(wanted, where), retry_failed=False)
-    job = replace(run.job(wanted, where, "cpu", 1), threads=1, checkpoint_s=0.0)
+    todo = runner.pending(runner.survey(wanted, where), retry_failed=False)
+    job = replace(runner.job(wanted, where, "cpu", 1), threads=1, checkpoint_s=0.0)
     monkeypatch.setattr(train, "validate", validate)
     with pytest.raises(KeyboardInterrupt):
-        run.run_study(job, todo, count=0, on_event=lambda event: None)
+        runner.run_study(job, todo, engine=None, on_event=lambda event: None)
     epochs = 10**6
-    run.run_study(job, run.pending(run.survey(wanted, where), retry_failed=False), count=0, on_event=lambda event: None)
+    runner.run_study(
+        job, runner.pending(runner.survey(wanted, where), retry_failed=False), engine=None, on_event=lambda event: None
+    )
     one, other = small.stored(wanted, calm), small.stored(wanted, where)
 
     assert 4 * (2 + seeds) == len(validated)  # no epoch twice
@@ -233,19 +233,22 @@ def test_what_a_worker_says_can_be_read_without_torch(where: Place):
 
     assert {"started", "phase", "epoch", "finished"} == {event.kind for event in events}
     subprocess.run(
-        [sys.executable, "-c", code], input=pickle.dumps(events), cwd=run.__file__.rpartition("/bench/")[0], check=True
+        [sys.executable, "-c", code],
+        input=pickle.dumps(events),
+        cwd=runner.__file__.rpartition("/bench/")[0],
+        check=True,
     )
 
 
 def test_a_final_row_that_went_wrong_says_both_what_happened_and_that_it_is_done(where: Place):
     wanted = small.study(architectures=("stubborn",))
     small.execute(wanted, where)
-    one = next(one for one in run.survey(wanted, where) if one.cell.loss)
+    one = next(one for one in runner.survey(wanted, where) if one.cell.loss)
 
     assert [
         "diverged in train: Collapsed: It calls every validation pixel the same class.",
         "It is done: nothing that matters changed.",
-    ] == run.why(one)
+    ] == runner.why(one)
 
 
 def test_a_seed_that_diverges_is_called_so_and_keeps_the_score_of_its_best_epoch(where: Place, monkeypatch):
@@ -279,7 +282,7 @@ def test_a_seed_that_diverges_is_called_so_and_keeps_the_score_of_its_best_epoch
 @pytest.mark.parametrize("batch", [2, 5])
 def test_no_batch_is_a_single_image_where_there_are_more(where: Place, batch: int):
     """Five or seven images in batches of two, and six in batches of five: batch normalisation needs two."""
-    wanted = run.resolve(
+    wanted = runner.resolve(
         small.study(
             datasets=("smear[size=64,test=4,train=7,val=3]",),
             architectures=("normal",),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from bench import cli_costs, estimate, plan, prepare, run
+from bench import cli_costs, estimate, plan, prepare, runner
 from bench.errors import NameUnknown
 from bench.estimate import Cost
 from bench.specs import Cell, Study
@@ -24,7 +24,7 @@ MATRIX = small.study(
 
 def priced(wanted: Study, tmp_path: Path, data_home: Path, **more) -> dict[str, Cost]:
     prepare.prepare(small.SMEAR, data_home)
-    job = replace(run.job(wanted, small.place(tmp_path, data_home), "cpu", 1), threads=1)
+    job = replace(runner.job(wanted, small.place(tmp_path, data_home), "cpu", 1), threads=1)
     found = estimate.costs(
         plan.cells(wanted), {small.SMEAR: prepare.open_prepared(small.SMEAR, data_home)}, job, **more
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, cli_dashboard, extras, run, tune
+from bench import cli, cli_dashboard, extras, runner, tune
 from bench.errors import StudyError
 from bench.job import Event
 from bench.records import Epoch
@@ -179,7 +179,7 @@ def test_the_dashboard_serves_the_tunings_of_a_study(tmp_path: Path, data_home: 
 def test_a_study_that_tuned_nothing_has_no_dashboard(tmp_path: Path, data_home: Path):
     pytest.importorskip("optuna_dashboard")
     where = small.place(tmp_path, data_home)
-    run.write_study(small.study(), where)
+    runner.write_study(small.study(), where)
 
     with pytest.raises(StudyError, match=r"No cell of .* has been tuned yet"):
         cli_dashboard.server(where.results / "small", 0)

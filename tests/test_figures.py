@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import figures, leaderboard, matrices, metrics, rates, study
+from bench import figures, matrices, metrics, rates, standings, study
 from bench.figures import Bar, Curve
-from bench.leaderboard import Board
 from bench.matrices import Matrix
 from bench.rates import Sweep, Tried
 from bench.records import TrialStatus
+from bench.standings import Board
 from bench.store import Store
 from tests import synthetic
 
@@ -25,8 +25,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def board(folder: Path) -> Board:
-    table = leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
-    return leaderboard.boards(table, PROFILE)[0]
+    table = standings.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
+    return standings.boards(table, PROFILE)[0]
 
 
 def test_short_names_keep_only_the_options_that_differ() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import efficiency, fronts, leaderboard, metrics, study
+from bench import efficiency, fronts, metrics, standings, study
 from bench.efficiency import Price
 from bench.fronts import Fronts, Panel, Point
-from bench.leaderboard import Board
+from bench.standings import Board
 from bench.store import Store
 from tests import synthetic
 
@@ -23,8 +23,8 @@ PROFILE = metrics.profile("default")
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     folder = synthetic.write(tmp_path_factory.mktemp("results"))
-    table = leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
-    return leaderboard.boards(table, PROFILE)[0]
+    table = standings.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
+    return standings.boards(table, PROFILE)[0]
 
 
 def priced(board: Board, **costs: tuple[float | None, ...]) -> list[Price]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import diagrams, figures, leaderboard, matrices, metrics, rates, study, variance, views
+from bench import diagrams, figures, matrices, metrics, rates, standings, study, variance, views
 from bench.diagrams import Bumps, Ranks, Rise, Shares
 from bench.figures import Bar, Curve
-from bench.leaderboard import Board
 from bench.matrices import Matrix
 from bench.rates import Sweep, Tried
 from bench.records import TrialStatus
+from bench.standings import Board
 from bench.store import Store
 from bench.views import View
 from tests import synthetic
@@ -31,8 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def board(folder: Path) -> Board:
-    table = leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
-    return leaderboard.boards(table, PROFILE)[0]
+    table = standings.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
+    return standings.boards(table, PROFILE)[0]
 
 
 def made(rows: int, columns: int, name: str) -> Matrix:
@@ -143,7 +143,7 @@ def test_the_joint_table_has_a_column_for_each_data_set_and_its_order(board: Boa
 
 
 def test_places_follow_the_values_of_every_definition_and_mark_the_first_rank(folder: Path, board: Board) -> None:
-    table = leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
+    table = standings.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
     shown = list(views.views(table, View(PROFILE, [board])))
     info = diagrams.bumps(shown, 0)
 

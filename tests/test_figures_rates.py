@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, metrics, rates, report, study
-from bench.leaderboard import Board
+from bench import metrics, rates, report, standings, study
 from bench.rates import Sweep, Tried
 from bench.records import Epoch, TrialStatus
 from bench.rows import Row
+from bench.standings import Board
 from bench.store import Store
 from tests import synthetic
 
@@ -29,8 +29,8 @@ def sweep(*tried: tuple[float, float] | tuple[float, float, TrialStatus]) -> Swe
 
 
 def board(folder: Path) -> Board:
-    table = leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
-    return leaderboard.boards(table, PROFILE)[0]
+    table = standings.rows(study.load(str(folder / "study.toml")), Store(folder), PROFILE)
+    return standings.boards(table, PROFILE)[0]
 
 
 def test_the_tolerated_range_ends_where_the_score_falls_by_more_than_a_point() -> None:

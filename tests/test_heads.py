@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import estimate, losses, networks, plan, run, train
+from bench import estimate, losses, networks, plan, runner, train
 from bench.forward import Forward
 from bench.records import Execution
 from bench.specs import Budget, Recipe
@@ -147,7 +147,7 @@ def test_it_trains_from_end_to_end():
 def test_the_price_of_a_network_has_its_loss_once_for_each_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     wanted = small.study(architectures=("u2net[variant=small,width=4]", "tiny"), losses=("ce",))
     monkeypatch.setattr(estimate, "_timed", lambda *how: 1.0)
-    job = run.job(wanted, small.place(tmp_path, tmp_path), "cpu", 1)
+    job = runner.job(wanted, small.place(tmp_path, tmp_path), "cpu", 1)
     found = {cost.cell.architecture: cost.step for cost in estimate.costs(plan.cells(wanted), {}, job)}
 
     assert 3 * (1 + 7 * 1) == found["u2net[variant=small,width=4]"]  # a batch of three

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import locks, run, workers
+from bench import engines, locks, runner, workers
 from bench import study as studies
+from bench.engines import Local
 from bench.errors import StoreError
 from bench.job import Event
 from bench.records import Record, Status
@@ -62,12 +63,11 @@ def wrecked(tmp_path_factory: pytest.TempPathFactory, data_home: Path) -> tuple[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_TEST_ATTEMPTS", str(folder))
         patch.setattr(workers.Team, "_look_at_the_clock", lambda team: _wait_with_those_that_hang(team, folder))
-        run.run_study(
-            replace(run.job(wanted, where, "cpu", 2), threads=1),
-            run.survey(wanted, where),
-            count=2,
+        runner.run_study(
+            replace(runner.job(wanted, where, "cpu", 2), threads=1),
+            runner.survey(wanted, where),
+            engine=Local(2, workers.Limits(silence=1, grace=3, memory=2 * 2**30)),
             on_event=events.append,
-            limits=workers.Limits(silence=1, grace=3, memory=2 * 2**30),
         )
     return where, small.stored(wanted, where), events
 
@@ -133,8 +133,8 @@ def test_a_cell_that_dies_once_is_a_cell_like_any_other_and_its_finished_trials_
                 process.kill()
 
     killed: list[bool] = []
-    job = replace(run.job(wanted, where, "cpu", 1), threads=1)
-    run.run_study(job, run.survey(wanted, where), count=1, on_event=kill_once)
+    job = replace(runner.job(wanted, where, "cpu", 1), threads=1)
+    runner.run_study(job, runner.survey(wanted, where), engine=Local(1), on_event=kill_once)
     (tmp_path / "calm").mkdir()
     calm = small.place(tmp_path / "calm", data_home)
     small.execute(wanted, calm)
@@ -150,7 +150,7 @@ def test_a_cell_that_dies_once_is_a_cell_like_any_other_and_its_finished_trials_
 def test_a_time_limit_is_that_of_one_cell():
     kinds = ("started", "phase", "epoch", "finished", "busy")
 
-    assert ["started"] == [kind for kind in kinds if run._starts(Event(kind=kind, cell=cell("hang")))]
+    assert ["started"] == [kind for kind in kinds if engines.starts(Event(kind=kind, cell=cell("hang")))]
 
 
 def test_cells_that_another_run_is_at_are_waited_for_and_not_run_again(tmp_path: Path, data_home: Path):
@@ -158,11 +158,13 @@ def test_cells_that_another_run_is_at_are_waited_for_and_not_run_again(tmp_path:
     where, other = small.place(tmp_path / "one", data_home), small.place(tmp_path / "other", data_home)
     wanted = small.study(architectures=("tiny", "tiny[width=4]"))
     small.execute(wanted, other)
-    planned = run.survey(wanted, where)
+    planned = runner.survey(wanted, where)
     theirs = next(one.cell for one in planned if one.cell.architecture == "tiny")
     store, seen = Store(where.results / "small"), list[Event]()
-    job = replace(run.job(wanted, where, "cpu", 1), threads=1)
-    thread = threading.Thread(target=run.run_study, args=(job, planned), kwargs={"count": 0, "on_event": seen.append})
+    job = replace(runner.job(wanted, where, "cpu", 1), threads=1)
+    thread = threading.Thread(
+        target=runner.run_study, args=(job, planned), kwargs={"engine": None, "on_event": seen.append}
+    )
     with locks.held(store.tuning(theirs) / ".lock") as ours:
         assert ours
         thread.start()
@@ -190,15 +192,15 @@ def test_another_study_into_the_folder_of_a_live_run_is_refused_and_a_dead_one_i
 ):
     where, wanted = small.place(tmp_path, data_home), small.study()
     folder = where.results / "small"
-    with run.writing_study(wanted, where):
-        with run.writing_study(wanted, where):  # the same study may be run by many
+    with runner.writing_study(wanted, where):
+        with runner.writing_study(wanted, where):  # the same study may be run by many
             assert 2 == len(list(folder.glob(".run-*.lock")))
         message = f"Another run with another study is writing to {folder}. Wait for it, or choose another --name."
-        with pytest.raises(StoreError, match=re.escape(message)), run.writing_study(small.study(seeds=1), where):
+        with pytest.raises(StoreError, match=re.escape(message)), runner.writing_study(small.study(seeds=1), where):
             pass
         assert wanted == studies.load(str(folder / "study.toml"))
     (folder / ".run-1-dead.lock").touch()  # as kill -9 leaves it
-    with run.writing_study(small.study(seeds=1), where):
+    with runner.writing_study(small.study(seeds=1), where):
         assert 1 == len(list(folder.glob(".run-*.lock")))
 
     assert [] == list(folder.glob(".run-*.lock"))

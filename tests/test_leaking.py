@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import cli_screen, latex, leaderboard, leaking, markdown, metrics, report, tables
-from bench.leaderboard import Board
+from bench import cli_screen, latex, leaking, markdown, metrics, report, standings, tables
 from bench.rows import Row
+from bench.standings import Board
 from bench.store import Store, read_record, write_bytes
 from tests import synthetic
 
@@ -30,8 +30,8 @@ def leaky(root: Path, test: int, val: int = 0, *, listed: bool = True) -> Path:
 
 
 def board(folder: Path) -> Board:
-    rows = leaderboard.rows(synthetic.STUDY, Store(folder), metrics.DEFAULT)
-    return leaderboard.boards(rows, metrics.DEFAULT)[0]
+    rows = standings.rows(synthetic.STUDY, Store(folder), metrics.DEFAULT)
+    return standings.boards(rows, metrics.DEFAULT)[0]
 
 
 def test_scores_without_the_leaked_images_are_those_of_the_other_images_counts(tmp_path: Path) -> None:

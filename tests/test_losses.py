@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from bench import criteria, losses, run
+from bench import criteria, losses, runner
 from bench.errors import NameUnknown
 from bench.prepare import open_prepared
 from tests import small
@@ -245,7 +245,7 @@ def test_a_cell_weighs_classes_by_the_pixels_of_its_training_images_alone(
 
 def test_what_a_study_with_class_weights_costs_is_told(tmp_path: Path, data_home: Path) -> None:
     wanted, where = small.study(losses=("ce[weight=inverse]",), baselines=()), small.place(tmp_path, data_home)
-    run.survey(wanted, where)  # prepares what is generated
-    (cost,) = run.costs(run.job(wanted, where, "cpu", 1))
+    runner.survey(wanted, where)  # prepares what is generated
+    (cost,) = runner.costs(runner.job(wanted, where, "cpu", 1))
 
     assert ("", True) == (cost.error, cost.seconds > 0)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from bench import evaluate, leaderboard, metrics, rules
+from bench import evaluate, metrics, rules, standings
 from bench import measures as registry
 from bench.datasets import blood_cell
 from bench.errors import StoreError
@@ -223,7 +223,7 @@ def test_a_study_stores_measures_beside_counts_and_ranks_by_them(tmp_path: Path,
         assert (sorted(MEASURES), ids) == (sorted(values), store.counts(record.cell)[0])
         assert all(len(one) == len(ids) and one.dtype == np.float64 for one in values.values())
     profile = metrics.profile("seeds_soft")
-    rows = leaderboard.rows(wanted, store, profile)
+    rows = standings.rows(wanted, store, profile)
 
     assert {SMEAR} == {row.cell.dataset for row in rows}
     assert all(0 < (row.values["keras_dice_multiclass"] or 0) <= 1 for row in rows)
@@ -232,14 +232,14 @@ def test_a_study_stores_measures_beside_counts_and_ranks_by_them(tmp_path: Path,
     assert constant is not None and empty.counts is not None
     share = rules.mean(constant(empty.counts.sum(axis=-1).astype(float), 0))
     assert float(share) == pytest.approx(empty.values["keras_dice_multiclass"])
-    [board] = leaderboard.boards(rows, profile)
+    [board] = standings.boards(rows, profile)
     assert all(one.interval is not None for one in board.standings)
 
 
 def test_a_cell_without_measures_has_no_value_and_no_rank_under_their_profiles(tmp_path: Path) -> None:
     folder = synthetic.write(tmp_path)
-    rows = leaderboard.rows(synthetic.STUDY, Store(folder), PROFILES["seeds_soft"])
-    [board] = leaderboard.boards(rows, PROFILES["seeds_soft"])
+    rows = standings.rows(synthetic.STUDY, Store(folder), PROFILES["seeds_soft"])
+    [board] = standings.boards(rows, PROFILES["seeds_soft"])
 
     assert {None} == {value for row in rows for value in row.values.values()}
     assert {None} == {one.rank for one in board.standings} == {one.interval for one in board.standings}
@@ -256,7 +256,7 @@ def test_measures_follow_the_order_of_the_image_names(tmp_path: Path) -> None:
         measures_hash=store.write_measures(cell, ids, values),
     )
     store.write(record)
-    row = next(row for row in leaderboard.rows(synthetic.STUDY, store, PROFILES["seeds_soft"]) if row.cell == cell)
+    row = next(row for row in standings.rows(synthetic.STUDY, store, PROFILES["seeds_soft"]) if row.cell == cell)
 
     assert ("image-1", "image-2", "image-3") == row.ids
     assert [0.1, 0.2, 0.3] == row.measures["keras_iou"].tolist()

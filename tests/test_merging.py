@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import cli_watch, gallery, leaderboard, merging, metrics, names, plan, provenance, report, study, watch
+from bench import cli_watch, gallery, merging, metrics, names, plan, provenance, report, standings, study, watch
 from bench.errors import StoreError, StudyError
-from bench.leaderboard import Board
 from bench.merging import Merged
 from bench.rows import Row, score
 from bench.specs import Cell, Study
+from bench.standings import Board
 from bench.store import Store, read_arrays, sha256
 from tests import synthetic
 from tests.synthetic import BARE, FINE, WEAK, cell
@@ -43,7 +43,7 @@ def merged(folders: list[Path]) -> Merged:
 
 
 def boards(found: Merged) -> list[Board]:
-    return leaderboard.boards(found.rows, PROFILE)
+    return standings.boards(found.rows, PROFILE)
 
 
 def of(found: Merged, wanted: Cell) -> list[Row]:
@@ -166,7 +166,7 @@ def test_counts_that_were_packed_in_another_way_are_the_same_counts(folders: lis
 
 def test_other_data_under_one_name_has_a_board_of_its_own_and_is_never_paired(folders: list[Path]):
     store = Store(folders[1])
-    for row in leaderboard.rows(study.load(str(folders[1] / "study.toml")), store, PROFILE):
+    for row in standings.rows(study.load(str(folders[1] / "study.toml")), store, PROFILE):
         if row.record is not None:
             card = replace(row.record.data, hash="other")
             store.write(replace(row.record, data=card))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import catalog, explain, listing, losses, metrics, plan, run
+from bench import catalog, explain, listing, losses, metrics, plan, runner
 from bench.errors import NameUnknown
 from tests import small
 from tests.commands import call
@@ -91,7 +91,7 @@ def test_a_loss_of_ones_own_is_listed_without_being_imported_and_is_among_all(fo
 
     assert {"name": "half", "options": "share=0.5", "what": "Half: half of the cross-entropy.", "source": "me"} == row
     put(folder, "losses", "half", LOSS)
-    assert (*losses.LOSSES, "half") == run.resolve(small.study(losses=("all",))).losses
+    assert (*losses.LOSSES, "half") == runner.resolve(small.study(losses=("all",))).losses
 
 
 def test_names_are_guessed_and_those_of_ours_refused(folder: Path):
@@ -127,7 +127,7 @@ def test_only_cells_that_use_a_loss_of_ones_own_depend_on_its_file(folder: Path,
     wanted = small.study(losses=("ce", "half+ce"), baselines=())
 
     def prints() -> dict[str | None, str]:
-        planned = run.survey(wanted, small.place(folder, data_home))
+        planned = runner.survey(wanted, small.place(folder, data_home))
         return {one.cell.loss: plan.digest(one.ingredients) for one in planned}
 
     before = prints()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import album, gallery, leaderboard, metrics, picks, pictures, report, study, thumbnails, verify
+from bench import album, gallery, metrics, picks, pictures, report, standings, study, thumbnails, verify
 from bench.errors import DiskFull, StoreError
 from bench.gallery import Gallery
 from bench.rows import Row
@@ -40,8 +40,8 @@ def folder(original: Path, tmp_path: Path) -> Path:
 
 def chosen(folder: Path, most: int = gallery.SHOWN, further: int = 0) -> Gallery:
     profile = metrics.profile("default")
-    table = leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), profile)
-    found = gallery.gallery(leaderboard.boards(table, profile)[0], MDICE, most, further)
+    table = standings.rows(study.load(str(folder / "study.toml")), Store(folder), profile)
+    found = gallery.gallery(standings.boards(table, profile)[0], MDICE, most, further)
     assert found is not None
     return found
 

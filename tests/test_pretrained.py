@@ -19,9 +19,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from bench import catalog, networks, report, run
+from bench import catalog, networks, report, runner
 from bench.errors import DataError, NameUnknown
-from bench.run import Standing
+from bench.runner import Standing
 from bench.specs import MEAN, STD
 from bench.train import weights
 from tests import commands, hub, small
@@ -213,7 +213,7 @@ def test_offline_the_command_says_which_file_is_wanted_and_how_to_get_it(
 def test_what_only_looks_downloads_nothing(served: Hub, tmp_path: Path, data_home: Path, command: tuple[str, ...]):
     wanted = small.study(architectures=(OF_TIMM.format("imagenet"),), baselines=())
     place = small.place(tmp_path, data_home)
-    run.write_study(run.resolve(wanted), place)
+    runner.write_study(runner.resolve(wanted), place)
     study = place.results / wanted.name
     where = (study / "study.toml", "--workers", 0) if "--dry-run" in command else (study,)
     code, out, complaint = commands.call(*command, *where, "--results", place.results, "--data-home", data_home)
@@ -379,7 +379,7 @@ def test_a_file_of_torch_that_holds_something_else_is_told_so_in_plain_words(tmp
 
 def test_random_weights_load_no_torch_and_leave_the_ingredients_as_they_were(tmp_path: Path, data_home: Path):
     wanted = small.study(architectures=("unet",))
-    planned = run.survey(wanted, small.place(tmp_path, data_home))
+    planned = runner.survey(wanted, small.place(tmp_path, data_home))
     code = (
         "import sys\nfrom bench import catalog\n"
         "assert {None} == {catalog.initial(name) for name in catalog.entries('architectures')}\n"
@@ -399,7 +399,7 @@ def test_a_study_tells_its_weights_and_is_stale_when_the_file_changes(
     architectures = tuple(OF_TIMM.format(name) for name in ("imagenet", path, "none"))
     wanted = small.study(architectures=architectures)
     said: list[str] = []
-    run.survey(wanted, where, said.append)
+    runner.survey(wanted, where, said.append)
     small.execute(wanted, where)
     records = {record.cell.architecture: record for record in small.stored(wanted, where).values() if record.cell.loss}
     page = report.write(where.results / "small").read_text(encoding="utf-8")
@@ -414,9 +414,9 @@ def test_a_study_tells_its_weights_and_is_stale_when_the_file_changes(
         assert source in page and sha256 in page
 
     safetensors.torch.save_file(timms | {"bn1.bias": torch.zeros(32)}, path)
-    planned = {one.cell.architecture: one for one in run.survey(wanted, where) if one.cell.loss}
+    planned = {one.cell.architecture: one for one in runner.survey(wanted, where) if one.cell.loss}
     assert [Standing.DONE, Standing.STALE, Standing.DONE] == [planned[name].standing for name in architectures]
-    assert ["weights.sha256"] == [line.partition(":")[0] for line in run.why(planned[architectures[1]])]
+    assert ["weights.sha256"] == [line.partition(":")[0] for line in runner.why(planned[architectures[1]])]
 
 
 @pytest.mark.parametrize("when", ["before the cell", "in the cell"])
@@ -426,7 +426,7 @@ def test_a_file_that_changes_while_the_study_runs_fails_the_cell(
     path, where = tmp_path / "start.safetensors", small.place(tmp_path, data_home)
     safetensors.torch.save_file(timms, path)
     wanted = small.study(architectures=(OF_TIMM.format(path),), baselines=())
-    planned = run.survey(wanted, where)
+    planned = runner.survey(wanted, where)
     build = networks.build
 
     def changed(*options: Any) -> nn.Module:
@@ -438,7 +438,7 @@ def test_a_file_that_changes_while_the_study_runs_fails_the_cell(
         monkeypatch.setattr(networks, "build", changed)
     else:
         changed(wanted.architectures[0], 2)
-    run.run_study(run.job(wanted, where, "cpu", 1), planned, count=0, on_event=lambda event: None)
+    runner.run_study(runner.job(wanted, where, "cpu", 1), planned, engine=None, on_event=lambda event: None)
     (record,) = small.stored(wanted, where).values()
 
     assert "failed" == record.status

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from bench import catalog, copies, prepare, protocols, run, study
+from bench import catalog, copies, prepare, protocols, runner, study
 from bench.errors import DataError, NameUnknown, StudyError
 from bench.protocols import CLEAN, Protocol
 from bench.specs import Sample, Study
@@ -274,24 +274,24 @@ def test_a_protocol_that_makes_no_sense_is_refused(name: str, message: str):
 
 def test_a_study_stands_under_each_of_its_protocols_and_resolving_it_again_changes_nothing():
     wanted = Study(name="x", datasets=("smear", "smear[protocol=as-published]"), protocol=("clean", "split-first"))
-    resolved = run.resolve(replace(wanted, copies="seed2"))
+    resolved = runner.resolve(replace(wanted, copies="seed2"))
 
     assert ("smear", "smear[copies=seed2,protocol=split-first]", "smear[protocol=as-published]") == resolved.datasets
-    assert resolved == run.resolve(resolved)
+    assert resolved == runner.resolve(resolved)
     assert resolved == study.parse(tomllib.loads(study.dump(resolved)), where="here")
 
 
 @pytest.mark.parametrize("told", ['"as-published"', '["as-published"]'])
 def test_a_study_file_says_one_protocol_or_several(told: str, tmp_path: Path):
     (tmp_path / "some.toml").write_text(f'protocol = {told}\ncopies = "seed4"\n')
-    resolved = run.resolve(study.load(str(tmp_path / "some.toml")))
+    resolved = runner.resolve(study.load(str(tmp_path / "some.toml")))
 
     assert ("smear[copies=seed4,protocol=as-published]",) == resolved.datasets
 
 
 def test_the_command_line_says_protocols_and_an_unknown_one_is_refused():
     lisc = study.load("seed2-lisc")
-    resolved = run.resolve(study.override(lisc, {"protocol": ["split-first,as-published"]}))
+    resolved = runner.resolve(study.override(lisc, {"protocol": ["split-first,as-published"]}))
 
     assert ("lisc[copies=seed2,protocol=split-first]", "lisc[copies=seed2,protocol=as-published]") == resolved.datasets
     with pytest.raises(StudyError, match="protocol has 'leaky', it may hold clean, as-published and split-first"):
@@ -301,10 +301,10 @@ def test_the_command_line_says_protocols_and_an_unknown_one_is_refused():
 
 
 def test_a_clean_study_keeps_its_names_and_fingerprints():
-    resolved = run.resolve(small.study())
+    resolved = runner.resolve(small.study())
 
     assert (small.SMEAR,) == resolved.datasets
-    assert resolved == run.resolve(study.override(small.study(), {"protocol": ["clean"]}))
+    assert resolved == runner.resolve(study.override(small.study(), {"protocol": ["clean"]}))
 
 
 @pytest.mark.parametrize("maker", ["seed0", "seed2"])
@@ -362,7 +362,7 @@ def test_a_folder_that_is_gone_is_asked_for(tmp_path: Path):
 def test_a_folder_of_a_user_stands_under_a_protocol(tmp_path: Path):
     folder = _folder(tmp_path / "cells[1]")
     name = f"{folder}[protocol=as-published]"
-    resolved = run.resolve(Study(name="x", datasets=(str(folder),), protocol=("clean", "as-published")))
+    resolved = runner.resolve(Study(name="x", datasets=(str(folder),), protocol=("clean", "as-published")))
     prepared = prepare.open_prepared(name, tmp_path / "home")
 
     assert (str(folder), name) == resolved.datasets

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import leaderboard, metrics, published, report, study
+from bench import metrics, published, report, standings, study
 from bench.errors import DataError
-from bench.leaderboard import Board
 from bench.published import COLUMNS, Beside, Published
 from bench.records import DataCard
 from bench.specs import Cell
+from bench.standings import Board
 from bench.store import Store, write_bytes
 from tests import synthetic
 from tests.commands import call
@@ -63,8 +63,8 @@ def kept(folder: Path, dataset: str = "blood_cell", images: int = 12, **values: 
 
 
 def board(folder: Path, profile: metrics.Profile = BINARY) -> Board:
-    rows = leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), profile)
-    return leaderboard.boards(rows, profile)[0]
+    rows = standings.rows(study.load(str(folder / "study.toml")), Store(folder), profile)
+    return standings.boards(rows, profile)[0]
 
 
 def stamps(found: Sequence[Beside]) -> list[tuple[str, ...]]:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, metrics, quantities, report, sections, study
+from bench import metrics, quantities, report, sections, standings, study
 from bench.errors import NameUnknown, StoreError, StudyError
-from bench.leaderboard import Board
+from bench.standings import Board
 from bench.store import Store, write_bytes
 from tests import synthetic
 
@@ -61,8 +61,8 @@ def text(folder: Path) -> str:
 def board(folder: Path, profile: str = "default") -> Board:
     """The only leaderboard of a synthetic study."""
     chosen = metrics.profile(profile)
-    table = leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), chosen)
-    return leaderboard.boards(table, chosen)[0]
+    table = standings.rows(study.load(str(folder / "study.toml")), Store(folder), chosen)
+    return standings.boards(table, chosen)[0]
 
 
 def test_write_leaves_the_page_and_its_tables(folder: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import catalog, losses, run
+from bench import catalog, losses, runner
 from bench import study as studies
 from bench.errors import DataError, StudyError
 from bench.records import Execution, Record, Status
@@ -59,7 +59,7 @@ def test_the_stored_weights_give_the_stored_counts(finished: Place):
 
     from bench import evaluate, prepare
 
-    cell = next(c for c in (one.cell for one in run.survey(small.study(), finished)) if c.loss)
+    cell = next(c for c in (one.cell for one in runner.survey(small.study(), finished)) if c.loss)
     store = Store(finished.results / "small")
     network = _tiny()
     network.load_state_dict(safetensors.torch.load_file(store.cell(cell) / "weights.safetensors"))
@@ -108,19 +108,19 @@ def test_the_run_repeats_itself_to_the_last_count(finished: Place, tmp_path: Pat
     ],
 )
 def test_a_changed_setting_makes_networks_stale_but_not_baselines(finished: Place, change: dict, ingredient: str):
-    planned = run.survey(small.study(**change), finished)
+    planned = runner.survey(small.study(**change), finished)
     network = next(one for one in planned if one.cell.loss)
     baseline = next(one for one in planned if one.cell.loss is None)
 
-    assert (run.Standing.STALE, run.Standing.DONE) == (network.standing, baseline.standing)
-    assert [ingredient] == run.why(network)
+    assert (runner.Standing.STALE, runner.Standing.DONE) == (network.standing, baseline.standing)
+    assert [ingredient] == runner.why(network)
 
 
 def test_a_changed_drop_in_file_makes_its_cells_stale(finished: Place, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(run.catalog, "code_hash", lambda kind, name: "other")
-    standings = {one.cell.architecture: one.standing for one in run.survey(small.study(), finished)}
+    monkeypatch.setattr(runner.catalog, "code_hash", lambda kind, name: "other")
+    standings = {one.cell.architecture: one.standing for one in runner.survey(small.study(), finished)}
 
-    assert {"tiny": run.Standing.STALE, "all_background": run.Standing.DONE} == standings
+    assert {"tiny": runner.Standing.STALE, "all_background": runner.Standing.DONE} == standings
 
 
 def test_fresh_seeds_retrain_the_smoothed_rate_and_leave_seed_zero_alone(tmp_path: Path, data_home: Path):
@@ -141,7 +141,7 @@ def test_folds_test_every_image_once(tmp_path: Path, data_home: Path):
     where, wanted = small.place(tmp_path, data_home), small.study(folds=3, architectures=("tiny",))
     small.execute(wanted, where)
     store = Store(where.results / wanted.name)
-    cells = [one.cell for one in run.survey(wanted, where) if one.cell.loss]
+    cells = [one.cell for one in runner.survey(wanted, where) if one.cell.loss]
     tested = [name for cell in cells for name in store.counts(cell)[0]]
 
     assert [1, 2, 3] == [cell.fold for cell in cells]
@@ -189,19 +189,19 @@ def test_a_folder_gives_the_same_result_however_its_path_is_spelled(tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     counts = set()
     for number, spelled in enumerate(("./cells", "cells/", str(tmp_path / "cells"))):
-        wanted = run.resolve(small.study(name=f"s{number}", datasets=(spelled,)))
+        wanted = runner.resolve(small.study(name=f"s{number}", datasets=(spelled,)))
         where = small.place(tmp_path, data_home)
         small.execute(wanted, where)
         counts |= {record.counts_hash for record in small.stored(wanted, where).values() if record.cell.loss}
 
     assert 1 == len(counts)
-    assert ("cells",) == run.resolve(small.study(datasets=("./cells", "cells/"))).datasets
+    assert ("cells",) == runner.resolve(small.study(datasets=("./cells", "cells/"))).datasets
 
 
 def test_all_stands_for_every_entry_of_an_axis_and_others_may_stand_beside_it(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "all").mkdir()
-    wanted = run.resolve(
+    wanted = runner.resolve(
         small.study(
             datasets=(small.SMEAR, "all", "./all"),
             architectures=("all", "tiny[width=3]"),
@@ -217,7 +217,7 @@ def test_all_stands_for_every_entry_of_an_axis_and_others_may_stand_beside_it(tm
     assert (*catalog.entries("architectures"), "tiny[width=3]") == wanted.architectures
     assert ("dice+ce", *losses.LOSSES) == wanted.losses
     assert {"smear", "lisc"} <= set(wanted.datasets)
-    assert run.resolve(wanted) == wanted  # as it is read again from the results folder
+    assert runner.resolve(wanted) == wanted  # as it is read again from the results folder
 
 
 def test_a_rate_that_is_fixed_is_trained_at_exactly_and_is_at_no_edge(tmp_path: Path, data_home: Path):
@@ -246,7 +246,7 @@ def test_a_split_without_foreground_is_refused_before_anything_runs(tmp_path: Pa
     with pytest.raises(
         DataError, match=r"The \w+ split of .*cells \(fold 0\) has no foreground pixel in its \d+ images."
     ):
-        run.survey(wanted, small.place(tmp_path, data_home))
+        runner.survey(wanted, small.place(tmp_path, data_home))
 
 
 def test_results_inside_the_folder_of_a_data_set_do_not_change_it(tmp_path: Path, data_home: Path, monkeypatch):
@@ -283,10 +283,10 @@ def test_an_error_without_words_is_a_failed_row_like_any_other(tmp_path: Path, d
 
 def test_a_device_that_is_not_there_ends_the_study_with_one_line(tmp_path: Path, data_home: Path):
     where, wanted = small.place(tmp_path, data_home), small.study()
-    job = replace(run.job(wanted, where, "cuda:77", 1), threads=1)
+    job = replace(runner.job(wanted, where, "cuda:77", 1), threads=1)
 
     with pytest.raises(StudyError, match=r"cuda:77 is not here: torch sees \d+ CUDA devices. Use --device auto."):
-        run.run_study(job, run.survey(wanted, where), count=0, on_event=lambda event: None)
+        runner.run_study(job, runner.survey(wanted, where), engine=None, on_event=lambda event: None)
 
 
 @pytest.mark.parametrize("calls", [1, 2])
@@ -394,7 +394,7 @@ def test_images_are_brought_to_size_before_the_first_worker_starts(tmp_path: Pat
     def look(*_: object) -> None:
         found.extend(path.name for path in where.data_home.glob("*/*.npy"))
 
-    monkeypatch.setattr(run, "_run_on_workers", look)
+    monkeypatch.setattr(runner, "_run_on", look)
     small.execute(small.study(), where, workers=2)
 
     assert ["images-32x32-resize.npy", "masks-32x32-resize.npy"] == sorted(found)
@@ -417,4 +417,4 @@ def test_another_way_of_splitting_makes_stored_cells_stale(finished: Place, monk
 
     monkeypatch.setattr(prepare, "SPLIT_VERSION", SPLIT_VERSION + 1)
 
-    assert {run.Standing.STALE} == {one.standing for one in run.survey(small.study(), finished)}
+    assert {runner.Standing.STALE} == {one.standing for one in runner.survey(small.study(), finished)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, metrics, paired, statistics
+from bench import metrics, paired, standings, statistics
 from bench.records import Record
 from bench.rows import Row
 from bench.specs import Budget, Cell, Place, Tuning
@@ -73,7 +73,7 @@ def test_real_groups_of_three_seeds_that_differ_in_nothing_else_are_told_apart_a
     )
     where: Place = small.place(tmp_path, data_home)
     small.execute(wanted, where)
-    rows = leaderboard.rows(wanted, Store(where.results / wanted.name), metrics.DEFAULT)
+    rows = standings.rows(wanted, Store(where.results / wanted.name), metrics.DEFAULT)
     fresh = [row for row in rows if row.cell.seed > 0 and row.counts is not None]
     groups = [_sampled(fresh[at : at + 3]) for at in range(0, 60, 3)]
     pairs = [(at, (at + step) % 20) for step in (1, 7) for at in range(20)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import boundary, explain, leaderboard, metrics, objects, prepare, report, sections, shapes
+from bench import boundary, explain, metrics, objects, prepare, report, sections, shapes, standings
 from bench.records import Status
 from bench.store import Store
 from tests import small
@@ -52,9 +52,7 @@ def test_a_study_that_asks_for_outlines_and_objects_has_them_in_its_tables(tmp_p
     record = stored[f"{small.SMEAR}/otsu/-/f0-s0"]
     ids, taken = store.measures(record)
     data = prepare.open_prepared(small.SMEAR, data_home)
-    [board] = leaderboard.boards(
-        leaderboard.rows(wanted, store, metrics.profile("boundary")), metrics.profile("boundary")
-    )
+    [board] = standings.boards(standings.rows(wanted, store, metrics.profile("boundary")), metrics.profile("boundary"))
     otsu = next(one for one in board.standings if one.architecture == "otsu")
 
     assert {Status.OK, Status.DIVERGED} >= {one.status for one in stored.values()}
@@ -76,7 +74,7 @@ def test_a_study_that_does_not_ask_has_no_value_there_and_says_so(tmp_path: Path
     wanted, where = small.study(), small.place(tmp_path, data_home)
     small.execute(wanted, where)
     profile = metrics.profile("boundary")
-    [board] = leaderboard.boards(leaderboard.rows(wanted, Store(where.results / "small"), profile), profile)
+    [board] = standings.boards(standings.rows(wanted, Store(where.results / "small"), profile), profile)
 
     assert {None} == {value for one in board.standings for value in one.values.values()}
     assert "nsd_2px" in report.write(where.results / "small", "boundary").read_text()
@@ -104,7 +102,7 @@ def test_the_lowest_is_the_best_where_lower_is_better(tmp_path: Path):
     study = synthetic.STUDY
     for record in [
         record
-        for record in map(store.read, [one.cell for one in leaderboard.rows(study, store, metrics.DEFAULT)])
+        for record in map(store.read, [one.cell for one in standings.rows(study, store, metrics.DEFAULT)])
         if record
     ]:
         if record.counts_hash is None:
@@ -114,7 +112,7 @@ def test_the_lowest_is_the_best_where_lower_is_better(tmp_path: Path):
         taken = {name: np.full((len(ids), counts.shape[-1]), worth) for name in boundary.MEASURES}
         store.write(replace(record, measures_hash=store.write_measures(record.cell, ids, taken)))
     profile = metrics.profile("boundary")
-    [board] = leaderboard.boards(leaderboard.rows(study, store, profile), profile)
+    [board] = standings.boards(standings.rows(study, store, profile), profile)
     best = {line.standing.architecture for line in sections.lines(board, profile) if "hd95_px" in line.best}
 
     assert synthetic.WEAK not in best

@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from bench import cli_status, run, tune, watch
+from bench import cli_status, runner, tune, watch
 from bench.records import Epoch, Status, TrialStatus
 from bench.specs import Cell, Tuning
 from bench.store import Store
@@ -93,8 +93,8 @@ def test_unfinished_cells_of_a_held_group_are_running_and_still_to_be_run_by_thi
         small.study(losses=("ce", "dice"), seeds=1, architectures=("tiny",)),
     )
     small.execute(small.study(), where)  # seed 0 of ce, and the baseline
-    store, planned = Store(where.results / "small"), run.survey(wanted, where)
-    todo = run.pending(planned, retry_failed=False)
+    store, planned = Store(where.results / "small"), runner.survey(wanted, where)
+    todo = runner.pending(planned, retry_failed=False)
     ce, dice = (Cell(dataset=small.SMEAR, architecture="tiny", loss=loss) for loss in ("ce", "dice"))
 
     assert set() == cli_status.running(planned, store)
@@ -103,7 +103,7 @@ def test_unfinished_cells_of_a_held_group_are_running_and_still_to_be_run_by_thi
 
         assert {Cell(dataset=small.SMEAR, architecture="tiny", loss="ce", seed=1)} == cli_status.running(planned, store)
         assert "2 done, 0 failed, 0 stale, 2 pending, 1 running" == counts
-        assert todo == run.pending(run.survey(wanted, where), retry_failed=False)
+        assert todo == runner.pending(runner.survey(wanted, where), retry_failed=False)
     told = {row["cell"]: (row["standing"], row["trials"]) for row in rows}
 
     assert ("running", "2/2") == told[f"{small.SMEAR}/tiny/ce/f0-s1"]
@@ -117,7 +117,7 @@ def test_unfinished_cells_of_a_held_group_are_running_and_still_to_be_run_by_thi
 def test_a_failed_cell_in_a_held_group_is_running_when_nothing_else_is_left_in_it(tmp_path: Path, data_home: Path):
     where, wanted = small.place(tmp_path, data_home), small.study(architectures=("faulty",))
     small.execute(wanted, where)
-    store, planned = Store(where.results / "small"), run.survey(wanted, where)
+    store, planned = Store(where.results / "small"), runner.survey(wanted, where)
     cell = planned[-1].cell
 
     assert Status.FAILED is planned[-1].record.status

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench import leaderboard, metrics, report, statistics, store, study, worth
+from bench import metrics, report, standings, statistics, store, study, worth
 from bench.specs import Cell, Study
 from bench.store import Store, write_bytes
 from tests import synthetic
@@ -80,7 +80,7 @@ def written(root: Path, wanted: Study = STUDY, *, without: tuple[str, ...] = ())
 
 def tables(folder: Path) -> list[worth.Table]:
     wanted = study.load(str(folder / "study.toml"))
-    return worth.tables(leaderboard.boards(leaderboard.rows(wanted, Store(folder), PROFILE), PROFILE), PROFILE)
+    return worth.tables(standings.boards(standings.rows(wanted, Store(folder), PROFILE), PROFILE), PROFILE)
 
 
 @pytest.fixture(scope="module")
@@ -184,8 +184,8 @@ def test_a_folder_that_is_not_here_any_more_has_its_table_all_the_same(tmp_path:
     found = [
         replace(board, dataset=dataset)
         for board, dataset in zip(
-            leaderboard.boards(
-                leaderboard.rows(replace(STUDY, datasets=(HONEST, LEAK)), Store(written(tmp_path)), PROFILE), PROFILE
+            standings.boards(
+                standings.rows(replace(STUDY, datasets=(HONEST, LEAK)), Store(written(tmp_path)), PROFILE), PROFILE
             ),
             datasets,
             strict=True,

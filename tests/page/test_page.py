@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, metrics, report, study, views
-from bench.leaderboard import Board
+from bench import metrics, report, standings, study, views
+from bench.standings import Board
 from bench.store import Store
 from tests import browsing, synthetic
 from tests.browsing import Opened, opening
@@ -19,7 +19,7 @@ pytestmark = browsing.MARKS
 
 def boards(folder: Path, profile: str) -> list[Board]:
     chosen = metrics.profile(profile)
-    return leaderboard.boards(leaderboard.rows(study.load(str(folder / "study.toml")), Store(folder), chosen), chosen)
+    return standings.boards(standings.rows(study.load(str(folder / "study.toml")), Store(folder), chosen), chosen)
 
 
 @pytest.mark.parametrize("profile", ["smp_macro", "mmseg", "metrics_reloaded", "image_binary", "default"])

@@ -18,7 +18,8 @@ from time import perf_counter as now
 
 import pytest
 
-from bench import machine, run, study
+from bench import machine, runner, study
+from bench.engines import Local
 from bench.job import Event
 from bench.specs import Budget, Recipe, Study, Tuning
 from tests import small
@@ -160,8 +161,10 @@ def test_p7_two_workers_are_nearly_twice_as_fast_as_one(tmp_path: Path, data_hom
 def timed_run(wanted: Study, folder: Path, home: Path, count: int, told: Callable[[Event], None]) -> None:
     """Run a study on so many workers of one thread, each telling as it goes."""
     where = small.place(folder, home)
-    job = replace(run.job(wanted, where, "cpu", count), threads=1)
-    run.run_study(job, run.pending(run.survey(wanted, where), retry_failed=False), count=count, on_event=told)
+    job = replace(runner.job(wanted, where, "cpu", count), threads=1)
+    runner.run_study(
+        job, runner.pending(runner.survey(wanted, where), retry_failed=False), engine=Local(count), on_event=told
+    )
 
 
 @pytest.mark.speed

@@ -15,19 +15,22 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import catalog, locks, losses, machine, plan, protocols, refusals, workers
+from bench import catalog, locks, losses, machine, plan, protocols, refusals
 from bench import study as studies
 from bench.attempts import Ledger, run_group
 from bench.baselines import BASELINES
 from bench.catalog import unknown
+from bench.engines import Engine, Team
 from bench.errors import DataError, NotFetched, StudyError
 from bench.job import Event, Job
 from bench.prepare import Prepared, Progress, open_prepared
 from bench.presets import preset
 from bench.records import FINAL, Record, Status
+from bench.serve import Said
 from bench.specs import Cell, Place, Study
 from bench.split import SPLIT_VERSION
 from bench.store import Store, check_room, write_bytes
+from bench.workers import Died
 
 if TYPE_CHECKING:
     from bench.estimate import Cost
@@ -200,18 +203,16 @@ def run_study(
     job: Job,
     todo: Sequence[Planned],
     *,
-    count: int,
+    engine: Engine | None,
     on_event: Callable[[Event], None],
-    limits: workers.Limits | None = None,
 ) -> None:
-    """Run cells on worker processes; every one ends as a stored record.
+    """Run cells where an engine says; every one ends as a stored record.
 
     Args:
-        count: How many workers; 0 runs the cells in this process, one after another, where nothing is isolated.
+        engine: None runs the cells in this process, one after another, where nothing is isolated.
         on_event: Told what the cells tell about themselves.
-        limits: What a worker may use; the time is that of one cell.
     Raises:
-        BenchError: What ends a study: a full disk, a device that is not there.
+        BenchError: What ends a study: a full disk, a device that is not there, a cluster that cannot be used.
         KeyboardInterrupt: After the cells that were running were stored as interrupted.
     """
     with writing_study(job.study, job.place):
@@ -219,10 +220,10 @@ def run_study(
         derive(job, todo)
         ledger = Ledger(job, {one.cell: one.ingredients for one in todo}, on_event)
         try:
-            if count == 0:
+            if engine is None:
                 _run_here(job, ledger)
             else:
-                _run_on_workers(job, ledger, count, limits)
+                _run_on(engine, job, ledger)
         except KeyboardInterrupt:
             ledger.stopped()
             raise
@@ -237,31 +238,27 @@ def _run_here(job: Job, ledger: Ledger) -> None:
             waiting.append(number)
 
 
-def _run_on_workers(job: Job, ledger: Ledger, count: int, limits: workers.Limits | None) -> None:
+def _run_on(engine: Engine, job: Job, ledger: Ledger) -> None:
     _quiet_threads(job.threads)
-    with workers.Team(functools.partial(run_group, job), size=count, limits=limits, restarts=_starts) as team:
-        for number in ledger.left:
-            team.add(number, ledger.task(number))
+    tasks = {number: ledger.task(number) for number in ledger.left}
+    with engine.team(job, list(tasks.values())) as team:
+        for number, task in tasks.items():
+            team.add(number, task)
         for message in team:
-            if isinstance(message, workers.Said):
+            if isinstance(message, Said):
                 _pass_on(ledger, team, message)
                 continue
-            if isinstance(message, workers.Died):
+            if isinstance(message, Died):
                 ledger.died(message)
             if ledger.left[message.job]:  # it died, or another run is at them
-                team.add(message.job, ledger.task(message.job), fresh=isinstance(message, workers.Died))
+                team.add(message.job, ledger.task(message.job), fresh=isinstance(message, Died))
 
 
-def _pass_on(ledger: Ledger, team: workers.Team, said: workers.Said) -> None:
+def _pass_on(ledger: Ledger, team: Team, said: Said) -> None:
     if isinstance(said.content, Event):
         if said.content.record is not None and said.content.record.error is not None:
             ledger.note(said.content.cell, team.output(said.job))
         ledger.heard(said.job, said.content)
-
-
-def _starts(content: object) -> bool:
-    """Every cell of a group has its own time."""
-    return getattr(content, "kind", None) == "started"
 
 
 def write_splits(job: Job, wanted: Sequence[Planned]) -> None:
