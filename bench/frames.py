@@ -83,7 +83,7 @@ def _stamps(one: Standing, *, leaked: bool) -> Iterator[str]:
     """What to beware of."""
     if leaked:
         yield "LEAK"
-    if one.selected:
+    if one.selected and one.done:
         yield "excludes seed noise"
     if any(row.record is not None and row.record.edge for row in one.rows):
         yield "rate at the edge"
