@@ -362,6 +362,16 @@ def test_the_reference_has_every_name_and_every_argument():
     assert {"rank", "seeds", "lr", "params", "stamps", "rank_low", "tie_group"} <= columns
 
 
+def test_the_study_in_the_reference_is_one(tmp_path: Path):
+    text = (ROOT / "docs" / "library.md").read_text("utf-8")
+    names: dict[str, typing.Any] = {}
+    exec(text.split("## A study")[1].split("```python\n")[1].split("```")[0], names)
+
+    assert ("mine", "longer", 100) == (names["study"].name, names["longer"].name, names["longer"].budget.epochs)
+    assert bench.load_study("quick") == names["quick"]
+    assert studies.parse(dataclasses.asdict(names["study"]), where="here") == names["study"]
+
+
 def test_a_type_checker_sees_the_types(tmp_path: Path):
     (tmp_path / "script.py").write_text(
         "import bench\n"
