@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,10 @@ DataHome = Annotated[
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
 
 
+leave = contextlib.ExitStack()
+"""What the program undoes when it ends."""
+
+
 def home(data_home: Path | None) -> Path:
     """The folder of prepared data: the one that was given, or the user's cache folder."""
     if data_home is not None:
@@ -34,17 +39,33 @@ def home(data_home: Path | None) -> Path:
 
 
 def study_folder(study: str | None, results: Path) -> Path:
-    """The results folder of a study: a path, a name below --results, or the newest one."""
+    """The results folder of a study: a path, a name below --results, or the newest one; of an export for a while."""
     from bench import report
 
     if study is None:
         return report.newest(results)
+    if (archive := packed(study, results)) is not None:
+        return unpacked(archive)
     for candidate in (Path(study), results / study):
         if (candidate / "study.toml").is_file():
             return candidate
     raise StudyError(
         f"Neither {study} nor {results / study} is the results folder of a study. Run bench run matrix first."
     )
+
+
+def packed(text: str, results: Path) -> Path | None:
+    """The export that a text names, here or below --results; None where it is something else."""
+    from bench import unpacking
+
+    return next((path for path in (Path(text), results / text) if unpacking.is_archive(path)), None)
+
+
+def unpacked(archive: Path) -> Path:
+    """The folder behind an export, checked; it is removed when the command ends."""
+    from bench import unpacking
+
+    return leave.enter_context(unpacking.unpacked(archive))
 
 
 def show(rows: list[dict[str, object]], *, title: str) -> None:
