@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,8 @@ def upload(folder: Path, repository: str, kind: Kind, *, private: bool) -> str:
         raise StudyError(
             f"There is no token for the Hub. Make one that may write ({TOKENS}), then hf auth login, or set HF_TOKEN."
         )
+    if not sys.stderr.isatty():
+        huggingface_hub.utils.disable_progress_bars()
     api = huggingface_hub.HfApi(library_name="cytobench")
     with _told(repository):
         made = api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
@@ -67,9 +70,10 @@ def _told(repository: str) -> Generator[None]:
     except errors.OfflineModeIsEnabled as error:
         raise Unfinished("HF_HUB_OFFLINE is set, so that nothing can be uploaded. Unset it.") from error
     except (transport, OSError, RuntimeError, ValueError) as error:
-        response = getattr(error, "response", None)
+        cause = error.__cause__ or error  # a large file's error is wrapped into another one
+        response = getattr(cause, "response", None)
         status = None if response is None else response.status_code
-        said = str(getattr(error, "server_message", None) or "") or _said(error)
+        said = str(getattr(cause, "server_message", None) or "") or _said(cause)
         if status == 401:
             raise StudyError(f"The Hub does not accept the token: {said}. Make a new one: {TOKENS}") from error
         if status in (402, 403, 404):

@@ -197,7 +197,7 @@ def _stamps(standings: list[Standing]) -> Iterator[str]:
     networks = [one for one in standings if one.loss is not None]
     if networks and min(len({row.cell.seed for row in one.rows if row.values}) for one in networks) < 2:
         yield "**Excludes seed noise**: a single run; intervals are over test images, another seed may differ by more."
-    if any(one.selected for one in networks):
+    if any(one.selected and any(len(row.record.trials) > 1 for row in one.rows if row.record) for one in networks):
         yield "The run is that of the tuning with the best validation score; test images were scored once."
 
 

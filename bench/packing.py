@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from bench import __version__, catalog, losses, metrics, names, privacy, recompute, report
 from bench import study as studies
@@ -22,6 +22,7 @@ from bench.catalog import Kind
 from bench.errors import BenchError, StoreError, StudyError
 from bench.manifest import CODE, FORMAT, SUMS, CellEntry, CodeEntry, DataEntry, FileEntry, Manifest, as_json, sums
 from bench.manifest import FILE as MANIFEST
+from bench.ranking import Missing
 from bench.records import Record
 from bench.specs import Study
 from bench.store import Store, check_room, read_record, sha256, write_bytes, writing, writing_file
@@ -84,6 +85,16 @@ class _Stage:
             shutil.copyfile(source, target)
 
 
+class _Gathered(NamedTuple):
+    """What was copied: the study as far as it goes, the records as they are told, and how the leaderboard is made."""
+
+    stage: _Stage
+    study: Study
+    records: list[Record]
+    profile: str
+    missing: Missing
+
+
 def stage(folder: Path, target: Path, choice: Choice, say: Say = lambda line: None) -> Manifest:
     """Write a results folder that may leave this machine, with its manifest; one moment of it while a run goes on.
 
@@ -100,7 +111,7 @@ def stage(folder: Path, target: Path, choice: Choice, say: Say = lambda line: No
     for _ in range(TRIES):
         lines, before = list[str](), report.state([folder])
         try:
-            manifest = _staged(folder, target, choice, lines.append)
+            gathered = _gathered(folder, target, choice, lines.append)
         except (StoreError, FileNotFoundError):
             if report.state([folder]) == before:
                 raise
@@ -108,7 +119,7 @@ def stage(folder: Path, target: Path, choice: Choice, say: Say = lambda line: No
             if report.state([folder]) == before:
                 for line in lines:
                     say(line)
-                return manifest
+                return _finished(gathered, folder)
         shutil.rmtree(target, ignore_errors=True)
     raise StoreError(
         f"{folder} was written to each of {TRIES} times it was packed. Try again when bench status is calm."
@@ -149,7 +160,8 @@ def chosen(records: Sequence[Record], wanted: Iterable[str], where: Path) -> lis
     return [record for record in records if not keys or record.cell in picked]
 
 
-def _staged(folder: Path, target: Path, choice: Choice, say: Say) -> Manifest:
+def _gathered(folder: Path, target: Path, choice: Choice, say: Say) -> _Gathered:
+    """Copy what is wanted."""
     study, source = studies.load(str(folder / "study.toml")), Store(folder)
     found = [read_record(path) for path in sorted((folder / "cells").glob("*/*/*/*/record.json"))]
     records = chosen(found, choice.cells, folder)
@@ -167,10 +179,16 @@ def _staged(folder: Path, target: Path, choice: Choice, say: Say) -> Manifest:
     own = _narrowed(study, records, whole=not choice.cells)
     own = replace(own, datasets=tuple(nicknames[name] for name in own.datasets))
     write_bytes(target / "study.toml", studies.dump(own).encode())
-    report.publish(report.collect(target, profile, missing))
-    if not choice.paths:
+    return _Gathered(stage, own, told, profile, missing)
+
+
+def _finished(found: _Gathered, folder: Path) -> Manifest:
+    """Make the page of what was copied from a folder, look once more at all of it, and seal it."""
+    target = found.stage.target.root
+    report.publish(report.collect(target, found.profile, found.missing))
+    if not found.stage.choice.paths:
         privacy.check_files(target, {folder.resolve().parent, Path.home(), Path(tempfile.gettempdir()), target})
-    return _sealed(stage, own, told)
+    return _sealed(found.stage, found.study, found.records)
 
 
 def _cell(stage: _Stage, record: Record) -> Record:
