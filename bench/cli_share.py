@@ -44,7 +44,7 @@ def export(
     results: Results = Path("results"),
 ) -> None:
     """Pack results into one file with checksums, for bench report, verify and compare on another machine."""
-    from bench import packing, unpacking
+    from bench import packing, sealing, unpacking
     from bench.store import writing
 
     folder = study_folder(study, results)
@@ -59,7 +59,7 @@ def export(
         scratch = Path(tempfile.mkdtemp(dir=archive.parent, prefix=f".{archive.name}.", suffix=".part"))
     try:
         found = packing.stage(folder, scratch / "staged", choice, complain)
-        hashed = packing.pack(scratch / "staged", archive, found.study)
+        hashed = sealing.pack(scratch / "staged", archive, found.study)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     _told(found)

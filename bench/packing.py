@@ -1,43 +1,35 @@
-"""A results folder as it may leave this machine: chosen cells, a page of them, a manifest; as a folder, zip or tar.gz.
+"""A results folder as it may leave this machine: chosen cells, a page of them, a manifest.
 
 Kept back are locks, checkpoints, logs, what was measured of this machine (`executions/`) and all that is unfinished.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from bench import __version__, catalog, losses, metrics, names, privacy, recompute, report
+from bench import __version__, catalog, losses, metrics, names, privacy, recompute, report, sealing
 from bench import study as studies
 from bench.catalog import Kind
 from bench.errors import BenchError, StoreError, StudyError
-from bench.manifest import CODE, FORMAT, SUMS, CellEntry, CodeEntry, DataEntry, FileEntry, Manifest, as_json, sums
-from bench.manifest import FILE as MANIFEST
+from bench.manifest import CODE, FORMAT, CellEntry, CodeEntry, DataEntry, Manifest, left_out
 from bench.ranking import Missing
 from bench.records import Record
 from bench.specs import Study
-from bench.store import Store, check_room, read_record, sha256, write_bytes, writing, writing_file
+from bench.store import Store, check_room, read_record, sha256, write_bytes, writing
 
 RESULTS = ("record.json", "counts.npz", "measures.npz", "history.csv")
 WEIGHTS = "weights.safetensors"
 PICTURES = ("predictions.npz", "epochs.npz")
 TUNING = ("journal", "trials.json")
 """Both: the one to look at, the other so that further seeds go on from the same trials."""
-PACKED = {".npz", ".png", ".jpg", ".safetensors", ".parquet"}
-"""What no zip makes smaller."""
 TRIES = 5
 """How often a folder that a run is writing to is looked at anew."""
-TIME = 315532800
-"""The time of every file in an archive, 1980-01-01: the first that a zip can say [s since 1970]."""
 Say = Callable[[str], object]
 
 
@@ -68,17 +60,16 @@ class _Stage:
     say: Say
     nicknames: dict[str, str]
     with_pictures: dict[str, bool]
+    absent: frozenset[Path]
     shortened: list[str] = field(default_factory=list[str])
-    left_out: list[str] = field(default_factory=list[str])
+    left_out: set[str] = field(default_factory=set[str])
     code: list[CodeEntry] = field(default_factory=list[CodeEntry])
 
     def bring(self, source: Path, target: Path, *, wanted: bool = True) -> None:
-        """Copy a file, or note that it is not wanted; nothing where there is none."""
-        name = target.relative_to(self.target.root).as_posix()
-        if not source.is_file():
-            return
-        if not wanted:
-            self.left_out += [] if name in self.left_out else [name]
+        """Copy a file, or note that it is not wanted, or was left out before; nothing where there is none."""
+        if (source in self.absent and not source.is_file()) or (source.is_file() and not wanted):
+            self.left_out.add(target.relative_to(self.target.root).as_posix())
+        if not source.is_file() or not wanted:
             return
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,23 +117,6 @@ def stage(folder: Path, target: Path, choice: Choice, say: Say = lambda line: No
     )
 
 
-def pack(folder: Path, archive: Path, name: str) -> str:
-    """Write a staged folder as one archive whose bytes depend on its files alone; return its sha256.
-
-    Args:
-        folder: What is packed.
-        archive: Ends in .zip, .tar.gz or .tgz; takes the place of what is there once it is whole.
-        name: Of the folder that everything lies in, in the archive.
-    Raises:
-        DiskFull: If there is no room.
-        StoreError: If it cannot be written.
-    """
-    write = _zip if archive.name.endswith(".zip") else _tar
-    with writing_file(archive) as part, part.open("wb") as sink:
-        write([(f"{name}/{path.relative_to(folder).as_posix()}", path) for path in _ordered(folder)], sink)
-    return sha256(archive)
-
-
 def chosen(records: Sequence[Record], wanted: Iterable[str], where: Path) -> list[Record]:
     """The records of some cells, named by their keys or without `/f0-s0`; all where none is named.
 
@@ -170,7 +144,7 @@ def _gathered(folder: Path, target: Path, choice: Choice, say: Say) -> _Gathered
     check_room(target, _size(folder, choice))
     called = dict.fromkeys([*study.datasets, *(one.cell.dataset for one in records)])
     nicknames = {name: name for name in called} if choice.paths else privacy.nicknames(called)
-    stage = _Stage(source, Store(target), choice, say, nicknames, _pictured(records, choice, say))
+    stage = _Stage(source, Store(target), choice, say, nicknames, _pictured(records, choice, say), left_out(folder))
     told = [_cell(stage, record) for record in records]
     for name, fold in dict.fromkeys((one.cell.dataset, one.cell.fold) for one in records):
         _data(stage, name, fold)
@@ -358,53 +332,10 @@ def _sealed(stage: _Stage, study: Study, records: Sequence[Record]) -> Manifest:
         code=sorted(stage.code, key=lambda one: one.path),
         shortened=sorted(stage.shortened),
         left_out=sorted(stage.left_out),
-        files=listed(root),
+        files=sealing.listed(root),
     )
-    write_manifest(root, found)
+    sealing.write_manifest(root, found)
     return found
-
-
-def listed(root: Path) -> list[FileEntry]:
-    """Every file of a folder, but for the manifest and SHA256SUMS, with its size and hash."""
-    return [
-        FileEntry(path=path.relative_to(root).as_posix(), size=path.stat().st_size, sha256=sha256(path))
-        for path in _ordered(root)
-        if path.relative_to(root).as_posix() not in (MANIFEST, SUMS)
-    ]
-
-
-def write_manifest(root: Path, found: Manifest) -> None:
-    """Write manifest.json, and SHA256SUMS beside it."""
-    write_bytes(root / MANIFEST, as_json(found))
-    write_bytes(root / SUMS, sums(found.files, sha256(root / MANIFEST)))
-
-
-def _ordered(folder: Path) -> Iterator[Path]:
-    """All files of a folder: the manifest first, then by their names."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    yield from sorted(files, key=lambda path: (path != folder / MANIFEST, path.relative_to(folder).as_posix()))
-
-
-def _zip(files: Iterable[tuple[str, Path]], sink: IO[bytes]) -> None:
-    with zipfile.ZipFile(sink, "w") as archive:
-        for name, path in files:
-            about = zipfile.ZipInfo(name)
-            about.create_system, about.external_attr, about.file_size = 3, 0o100644 << 16, path.stat().st_size
-            about.compress_type = zipfile.ZIP_STORED if path.suffix in PACKED else zipfile.ZIP_DEFLATED
-            with path.open("rb") as source, archive.open(about, "w") as out:
-                shutil.copyfileobj(source, out, 2**20)
-
-
-def _tar(files: Iterable[tuple[str, Path]], sink: IO[bytes]) -> None:
-    with (
-        gzip.GzipFile("", "wb", fileobj=sink, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for name, path in files:
-            about = tarfile.TarInfo(name)
-            about.size, about.mtime = path.stat().st_size, TIME
-            with path.open("rb") as source:
-                archive.addfile(about, source)
 
 
 def _size(folder: Path, choice: Choice) -> int:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bench import modelcard, packing, recompute, report
+from bench import modelcard, packing, recompute, report, sealing
 from bench.errors import StudyError
 from bench.hub import Kind
 from bench.manifest import CODE, SUMS, sums
@@ -86,8 +86,8 @@ def _sum(target: Path) -> None:
     """Write SHA256SUMS of all that is there."""
     (target / SUMS).unlink(missing_ok=True)
     if (target / MANIFEST).is_file():
-        files = packing.listed(target)
+        files = sealing.listed(target)
         write_bytes(target / SUMS, sums(files, sha256(target / MANIFEST)))
         return
-    lines = [f"{one.sha256}  {one.path}\n" for one in packing.listed(target)]
+    lines = [f"{one.sha256}  {one.path}\n" for one in sealing.listed(target)]
     write_bytes(target / SUMS, "".join(lines).encode())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from bench import packing, plan, report
+from bench import packing, plan, report, sealing
 from bench.records import Record, Status
 from bench.split import SPLIT_VERSION
 from bench.store import Store, records, write_bytes
@@ -48,7 +48,7 @@ def exported(folder: Path, archive: Path, choice: packing.Choice | None = None) 
     """The export of a study's folder as an archive."""
     staged = archive.with_name(f"{archive.name}.staged")
     found = packing.stage(folder, staged, choice or packing.Choice())
-    packing.pack(staged, archive, found.study)
+    sealing.pack(staged, archive, found.study)
     return archive
 
 

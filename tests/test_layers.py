@@ -73,7 +73,7 @@ LAYERS = [
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine", "headers", "hub"},
     {"paired", "rows"},
     {"stamps", "archive", "fetch", "hosts", "standings", "derived", "job", "locks", "events", "scalars", "watch"},
-    {"ranking"},
+    {"ranking", "sealing"},
     {"leaking", "verdict", "unpacking"},
     {"comparisons", "tables", "doubts", "merging", "provenance"},
     {"views", "auditfile", "formats", "parquet"},

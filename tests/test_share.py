@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench import drawings, formats, packing, plan, privacy, report, runner, study, unpacking, verify
 from bench import manifest as manifests
@@ -204,6 +205,14 @@ def test_weights_go_along_when_they_are_asked_for(original: Path, tmp_path: Path
 def weighted(folder: Path) -> dict[bool, int]:
     found = [one.weights for one in manifests.parse((folder / "manifest.json").read_bytes(), "here").cells]
     return {answer: found.count(answer) for answer in (True, False)}
+
+
+def test_the_export_of_an_export_still_says_what_was_left_out(packed: dict[str, Path], tmp_path: Path):
+    first = unpacking.beside(packed[".zip"], tmp_path / "first")
+    second = unpacking.beside(exported.exported(first, tmp_path / "second.zip"))
+
+    assert (first / "manifest.json").read_bytes() == (second / "manifest.json").read_bytes()
+    assert [] == verify.verify(second, tmp_path).findings
 
 
 def test_one_cell_alone_makes_a_study_of_one_cell(original: Path, tmp_path: Path):
@@ -558,4 +567,8 @@ def test_a_study_that_was_unzipped_elsewhere_has_nothing_left_to_run(tmp_path: P
     found = manifests.parse((there.results / "small" / "manifest.json").read_bytes(), "here")
     tiny = Path(os.environ["BENCH_PATH"].split(os.pathsep)[0]) / "architectures" / "tiny.py"
     assert [("architectures", sha256(tiny))] == [(one.kind, one.sha256) for one in found.code]
+    key, picture = "smear[size=64,test=4,train=6,val=3]/tiny/ce/f0-s0", tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(picture)
+    predicted = call("predict", key, picture, "--study", archive, "--to", tmp_path / "out", "--device", "cpu")
+    assert (0, True) == (predicted[0], (tmp_path / "out" / "picture-classes.png").is_file()), predicted[2]
     assert read_record(next((there.results / "small").glob("cells/*/tiny/*/*/record.json"))).weights_hash
