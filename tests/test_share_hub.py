@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from huggingface_hub import DatasetCard, ModelCard, constants
 
 import bench
 from bench import drawings, metrics, plan, report
+from bench.errors import NameUnknown
 from bench.records import Record
 from bench.specs import Place
 from bench.store import Store, records
@@ -265,10 +265,9 @@ def test_a_model_with_own_code_says_how_to_name_it(trained: tuple[Path, Record, 
     call("share", "me/tiny", folder, "--cell", record.cell.key, "--dry-run", "--to", tmp_path / "look")
 
     assert "`BENCH_PATH`" in (tmp_path / "look" / "README.md").read_text()
-    settings = {"BENCH_PATH": str(tmp_path / "look" / "catalog")}
-    code = f"import bench; print(bench.load({str(tmp_path / 'look')!r}, device='cpu').record.cell.key)"
-    found = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True, check=False
-    )
-    assert record.cell.key == found.stdout.strip(), found.stderr
-    assert "tiny" in json.loads((tmp_path / "look" / "record.json").read_bytes())["cell"]["architecture"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BENCH_PATH")
+        with pytest.raises(NameUnknown, match="tiny"):
+            bench.load(tmp_path / "look", device="cpu")
+        patch.setenv("BENCH_PATH", str(tmp_path / "look" / "catalog"))
+        assert record.cell == bench.load(tmp_path / "look", device="cpu").record.cell
