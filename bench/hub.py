@@ -90,5 +90,5 @@ def _told(repository: str) -> Generator[None]:
 
 
 def _said(error: BaseException) -> str:
-    text = re.sub(r"\s+", " ", str(error)).strip()[:300].rstrip(".")
+    text = re.sub(r"\s+", " ", str(error)).partition(" For more information")[0].strip()[:300].rstrip(".")
     return text or type(error).__name__
