@@ -96,7 +96,7 @@ def _zip(path: Path) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]
             members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
             for member in members:
                 _check(member, path)
-            _check_places([PurePosixPath(member.filename) for member in members], path)
+            check_places([PurePosixPath(member.filename) for member in members], path)
             total = sum(member.file_size for member in members)
             if total > LARGEST:
                 raise DataError(
@@ -111,7 +111,7 @@ def _zip(path: Path) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]
         raise DataError(f"{path} is a damaged zip: {error}. Download it again.") from error
 
 
-def _check_places(files: list[PurePosixPath], path: Path) -> None:
+def check_places(files: list[PurePosixPath], path: Path) -> None:
     """Refuse names that no folder can hold, so that a zip is never found out half unpacked."""
     folders = {folder for file in files for folder in file.parents}
     for file in files:
@@ -122,12 +122,20 @@ def _check_places(files: list[PurePosixPath], path: Path) -> None:
             )
 
 
+def check_name(name: str, path: Path) -> None:
+    """Refuse a name that would leave the folder it is unpacked to; `path` is the archive.
+
+    Raises:
+        DataError: Naming both.
+    """
+    place = PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name or "\0" in name:
+        raise DataError(f"{path} holds the name {name!r}, which points outside the archive. It is not unpacked.")
+
+
 def _check(member: zipfile.ZipInfo, path: Path) -> None:
+    check_name(member.filename, path)
     name = PurePosixPath(member.filename)
-    if name.is_absolute() or ".." in name.parts or "\\" in member.filename or ":" in member.filename:
-        raise DataError(
-            f"{path} holds the name {member.filename!r}, which points outside the archive. It is not unpacked."
-        )
     if stat.S_ISLNK(member.external_attr >> 16):
         raise DataError(f"{path} holds the link {member.filename!r}; links are not allowed. It is not unpacked.")
     if name.suffix != SPARSE and member.file_size > EXPANSION * max(member.compress_size, 1) + 2**20:

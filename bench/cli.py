@@ -22,14 +22,17 @@ from bench import (
     cli_explain,
     cli_figures,
     cli_predict,
+    cli_share,
     cli_watch,
 )
 from bench.cli_data import data_app
-from bench.cli_options import DataHome, Results, complain, console, home, say, show, study_folder
+from bench.cli_options import DataHome, Results, complain, console, home, leave, packed, say, show, study_folder
 from bench.cli_run import run_app
 from bench.errors import BenchError, StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.report import Content
     from bench.specs import Place
 
@@ -82,6 +85,8 @@ def main() -> None:
     except BenchError as error:
         complain(f"Error: {error}")
         sys.exit(error.exit_code)
+    finally:
+        leave.close()
 
 
 @app.callback()
@@ -161,7 +166,9 @@ def status(
 def report(
     study: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RESULTS]..", help="Results folders, several for one page; default: the newest."),
+        typer.Argument(
+            metavar="[RESULTS]..", help="Results folders or exports, several for one page; default: the newest."
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="The metric profile; see bench list metrics.")] = "default",
     form: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
@@ -174,7 +181,9 @@ def report(
     ] = False,
     target: Annotated[
         Path | None,
-        typer.Option("--to", metavar="DIR", help="Where the page of several folders goes; default: results/merged."),
+        typer.Option(
+            "--to", metavar="DIR", help="Where the page of several goes (default: results/merged), or an export."
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Write the page again whenever something was stored, until Ctrl-C.")
@@ -200,7 +209,7 @@ def report(
     if form is Format.PARQUET:
         parquet.check(sys.stdout.isatty())
     formats = paper.chosen(figures) if figures is not None else ()
-    folders = [study_folder(name, results) for name in study or [None]]
+    folders, target = _folders(study or [None], results, target)
     if target is None and len(folders) > 1:
         target = results / reports.MERGED
     collect = functools.partial(reports.collect, folders, profile, ranking.Missing(missing.value), target=target)
@@ -240,6 +249,22 @@ app.command("compare")(cli_compare.compare)
 app.command("verify")(cli_compare.verify)
 app.command("dashboard")(cli_dashboard.dashboard)
 app.command("explain")(cli_explain.explain)
+app.command("export")(cli_share.export)
+app.command("share")(cli_share.share)
+
+
+def _folders(wanted: Sequence[str | None], results: Path, target: Path | None) -> tuple[list[Path], Path | None]:
+    """The folders of a page, and where it goes; an export is unpacked to stay, where --to says if it is alone."""
+    from bench import unpacking
+
+    archives = {name: packed(name, results) for name in wanted if name is not None}
+    if len(wanted) == 1 and (alone := archives.get(wanted[0] or "")) is not None:
+        return [unpacking.beside(alone, target)], None
+    folders = [
+        study_folder(name, results) if archive is None else unpacking.beside(archive)
+        for name, archive in ((name, archives.get(name or "")) for name in wanted)
+    ]
+    return folders, target
 
 
 def _print(content: Content, page: Path, form: Format, *, published: bool) -> None:

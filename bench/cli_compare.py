@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import DataHome, Results, complain, console, home, say
+from bench.cli_options import DataHome, Results, complain, console, home, packed, say, unpacked
 from bench.errors import StudyError
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class Listing(StrEnum):
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A study, STUDY:CELL, a cell's folder, or a cell's key.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A study, an export, STUDY:CELL, a cell's folder, or a cell's key.")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="What is judged against A; likewise.")],
     gate: Annotated[bool, typer.Option("--gate", help="Exit code 1 on a supported regression of B.")] = False,
     margin: Annotated[float, typer.Option(metavar="M", help="How much worse is too much, in the metric.")] = 0.01,
@@ -57,7 +61,7 @@ def compare(
     from bench import metrics, selection
 
     chosen = metrics.profile(profile)
-    sides = [selection.side(*selection.find(text, results), chosen) for text in (a, b)]
+    sides = [replace(selection.side(*_found(text, results), chosen), name=text) for text in (a, b)]
     found = comparing.compare(*sides, chosen, profile, margin)
     if form is Form.JSON:
         sys.stdout.write(comparing.as_json(found))
@@ -72,7 +76,8 @@ def compare(
 
 def verify(
     study: Annotated[
-        str | None, typer.Argument(metavar="[RESULTS]", help="A study's results folder; default: the newest.")
+        str | None,
+        typer.Argument(metavar="[RESULTS]", help="A study's results folder, or an export; default: the newest."),
     ] = None,
     profile: Annotated[
         str | None, typer.Option(help="The profile the leaderboard was written under; default: found out.")
@@ -84,13 +89,49 @@ def verify(
     """Recompute every published number from the stored matrices and check every hash; exit code 1 if one is off."""
     from bench import verify as verifying
 
-    found = verifying.verify(verifying.find(study, results), home(data_home), profile)
+    archive = None if study is None else packed(study, results)
+    if archive is None:
+        found = verifying.verify(verifying.find(study, results), home(data_home), profile)
+    else:
+        found = _verified(archive, home(data_home), profile)
     if form is Listing.JSON:
         sys.stdout.write(verifying.as_json(found))
     else:
         _list(found)
     if found.findings:
         raise typer.Exit(1)
+
+
+def _found(text: str, results: Path) -> tuple[Path, str | None]:
+    """The study's folder behind A or B, and the cell of it that is meant; EXPORT or EXPORT:CELL are unpacked."""
+    from bench import selection
+
+    for at in (at for at, letter in enumerate(f"{text}:") if letter == ":"):
+        if (archive := packed(text[:at], results)) is not None:
+            return unpacked(archive), text[at + 1 :] or None
+    return selection.find(text, results)
+
+
+def _verified(archive: Path, data_home: Path, profile: str | None) -> Report:
+    """What is found in an export: first by its checksums, and only where they are right in what it holds."""
+    from bench import unpacking, verify
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        folder = Path(scratch) / unpacking.stem(archive)
+        broken = unpacking.extract(archive, folder)
+        if broken:
+            found = verify.Report(folder=str(archive))
+            found.findings += [
+                verify.Finding(path=one.path, what=one.what, fix="Get the export again.") for one in broken
+            ]
+            found.checked["checksums"] = sum(path.is_file() for path in folder.rglob("*")) + len(broken)
+            return found
+        found = verify.verify(folder, data_home, profile)
+        checksums = sum(path.is_file() for path in folder.rglob("*"))
+    found.folder, counted = str(archive), dict(found.checked)
+    found.checked.clear()
+    found.checked.update({"checksums": checksums, **counted})
+    return found
 
 
 def _judge(found: Comparison) -> None:

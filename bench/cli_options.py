@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import cli_rows
+from bench import cli_rows, places
 from bench.places import home as home
-from bench.places import study_folder as study_folder
 
 DataHome = Annotated[
     Path | None,
@@ -23,6 +23,30 @@ DataHome = Annotated[
     ),
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
+
+
+leave = contextlib.ExitStack()
+"""What the program undoes when it ends."""
+
+
+def study_folder(study: str | None, results: Path) -> Path:
+    """The results folder of a study: a path, a name below --results, or the newest one; of an export for a while."""
+    archive = None if study is None else packed(study, results)
+    return places.study_folder(study, results) if archive is None else unpacked(archive)
+
+
+def packed(text: str, results: Path) -> Path | None:
+    """The export that a text names, here or below --results; None where it is something else."""
+    from bench import unpacking
+
+    return next((path for path in (Path(text), results / text) if unpacking.is_archive(path)), None)
+
+
+def unpacked(archive: Path) -> Path:
+    """The folder behind an export, checked; it is removed when the command ends."""
+    from bench import unpacking
+
+    return leave.enter_context(unpacking.unpacked(archive))
 
 
 def show(rows: list[dict[str, object]], *, title: str) -> None:

@@ -1,4 +1,4 @@
-"""What stands in leaderboard.json and statistics.json, and the schemas of these and of audit.json: see docs/."""
+"""What stands in leaderboard.json and statistics.json, and the schemas of these, of audit.json and of manifest.json."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from bench import study
 from bench.auditfile import AuditFile, LeakEntry
 from bench.findings import Finding
+from bench.manifest import CellEntry, CodeEntry, DataEntry, FileEntry, Manifest
 
 Interval = tuple[float, float]
 Numbers = dict[str, float | None]
@@ -265,15 +266,16 @@ class Statistics:
     protocols: list[WorthEntry]
 
 
-FILES: dict[str, Any] = {"leaderboard": list[Entry], "statistics": Statistics, "audit": AuditFile}
+FILES: dict[str, Any] = {"leaderboard": list[Entry], "statistics": Statistics, "audit": AuditFile, "manifest": Manifest}
 KINDS = (
     Entry, StandingEntry, DifferenceEntry, ComponentEntry, VarianceEntry, PrecisionEntry, DatasetEntry, FriedmanEntry,
     AcrossEntry, WorthRow, WorthEntry, Statistics, Finding, LeakEntry, AuditFile,
+    FileEntry, CellEntry, DataEntry, CodeEntry, Manifest,
 )  # fmt: skip
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON schema of `leaderboard`, `statistics` or `audit`, as published in docs/; unknown keys are refused."""
+    """The JSON schema of one of FILES, as published in docs/; unknown keys are refused."""
     import pydantic
 
     document = pydantic.TypeAdapter(FILES[name]).json_schema()

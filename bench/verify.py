@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import album, plan, recompute, report
+from bench import album, manifest, plan, recompute, report
 from bench import study as studies
 from bench.errors import BenchError, DataError, NameUnknown, StoreError, StudyError
 from bench.metrics import Counts
@@ -66,6 +66,7 @@ class _Audit:
     counts: dict[Cell, tuple[list[str], Counts]] = field(default_factory=dict[Cell, tuple[list[str], Counts]])
     unsound: set[Cell] = field(default_factory=set[Cell])
     unreadable: bool = False
+    left_out: frozenset[Path] = frozenset()
 
     def found(self, path: Path, what: str, fix: str, cell: Cell | None = None) -> None:
         """Note a finding."""
@@ -76,9 +77,9 @@ class _Audit:
             self.unsound.add(cell)
 
     def there(self, path: Path) -> bool:
-        """Whether a file is there; a finding when it is not."""
+        """Whether a file is there; a finding when it is not, unless an export left it out."""
         self.report.checked["files"] += 1
-        if not path.exists():
+        if not path.exists() and path not in self.left_out:
             self.found(path, "is missing.", AGAIN)
         return path.exists()
 
@@ -108,7 +109,11 @@ def verify(folder: Path, data_home: Path, profile_name: str | None = None) -> Re
     Raises:
         NameUnknown: If there is no such profile.
     """
-    audit = _Audit(store=Store(folder), report=Report(folder=str(folder)))
+    audit = _Audit(store=Store(folder), report=Report(folder=str(folder)), left_out=manifest.left_out(folder))
+    if missing := sum(not path.exists() for path in audit.left_out):
+        audit.report.notes.append(
+            f"{missing} files, weights or pictures, were left out of the export; see {manifest.FILE}."
+        )
     study = _study(audit)
     for path in sorted(folder.glob("cells/*/*/*/*/")):
         _cell(audit, path, study)
@@ -188,7 +193,7 @@ def _hashes(audit: _Audit, cell: Cell, record: Record) -> None:
         stem, folder = name.removesuffix("_hash"), audit.store.cell(cell)
         path = next(folder.glob(f"{stem}.*"), folder / SUFFIXES.get(stem, f"{stem}.npz"))
         if not audit.there(path):
-            audit.unsound.add(cell)
+            audit.unsound |= set() if path in audit.left_out else {cell}
         elif (hashed := sha256(path)) != named:
             audit.found(path, f"has sha256 {hashed[:16]}.., its record names {str(named)[:16]}..", AGAIN, cell)
 
