@@ -28,6 +28,8 @@ from bench.workers import TAIL, Died, Limits, unbroken
 
 SLOTS = 256
 """Jobs at once when nobody says; SLURM shares out what there is."""
+STOPPED = 60.0
+"""A longer time between two looks is one in which this process stood still, as after Ctrl-Z [s]."""
 ASLEEP = 5.0
 """Between two looks at the locks of cells that another run is at [s]."""
 BLAME: Mapping[str, Literal["timed_out", "out_of_memory", "lost"]] = {
@@ -46,8 +48,8 @@ def connect(*, address: str | None, options: Mapping[str, str], slots: int | Non
     """
     if address is not None:
         raise StudyError(
-            f"--engine slurm takes no --address ({address}): sbatch knows its cluster. Where there are several, set the "
-            "variable SLURM_CLUSTERS."
+            f"--engine slurm takes no --address ({address}): sbatch knows its cluster. Where there are several, set "
+            "the variable SLURM_CLUSTERS."
         )
     asked = slurm_options.parse(options)
     submitit = extras.load("submitit", extra="slurm", wanted_by="--engine slurm")
@@ -160,7 +162,8 @@ class Team:
         while any(map(self._holds, self.runs)) and time.monotonic() < deadline:
             time.sleep(self.site.tick)
         self.site.close()
-        if kind is None:
+        if kind in (None, KeyboardInterrupt):
+            time.sleep(self.site.tick)  # the last jobs leave their folder
             shutil.rmtree(self.folder, ignore_errors=True)
             with contextlib.suppress(OSError):
                 self.folder.parent.rmdir()  # unless another run has its folder there
@@ -175,12 +178,15 @@ class Team:
             yield from self._wake()
             self._submit()
             time.sleep(self.site.tick)
-            before, self.looked = self.looked, time.monotonic()
-            self.now += min(self.looked - before, 60.0)
+            self._look_at_the_clock()
             with contextlib.suppress(OSError):
                 list(self.folder.iterdir())  # so that a file server is asked for what is new
             for run in list(self.runs):
                 yield from self._look(run)
+
+    def _look_at_the_clock(self) -> None:
+        before, self.looked = self.looked, time.monotonic()
+        self.now += min(self.looked - before, STOPPED)
 
     def _submit(self) -> None:
         count = min(len(self.waiting), self.site.room(len(self.runs)))
