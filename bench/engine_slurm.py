@@ -73,7 +73,7 @@ class Engine:
         Raises:
             StudyError: If SLURM cannot be asked for that.
         """
-        place = Place(results=job.place.results.resolve(), data_home=job.place.data_home.resolve())
+        place = Place(results=job.place.results.absolute(), data_home=job.place.data_home.absolute())
         alone = self.asked.cluster == "slurm"
         job = dataclasses.replace(job, place=place, workers=1 if alone else job.workers)
         folder = job.store.root / ".slurm" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
@@ -84,7 +84,8 @@ class Engine:
             asked = slurm_options.request(
                 self.asked, name=job.study.name, threads=job.threads, cells=cells, limits=self.limits
             )
-            site: Site = Queue(self.submitit, folder, python, self.slots, asked)
+            array = self.asked.array or slurm_sites.ARRAY
+            site: Site = Queue(self.submitit, folder, python, self.slots, array, asked)
         else:
             site = Here(self.submitit, folder, python, self.slots, self.asked.gpus or 0)
         return Team(site, job, folder, self.limits)

@@ -18,7 +18,7 @@ from bench.workers import Limits
 SLACK = 10
 """Minutes that a job is given beside the time limits of its cells, to start and to store."""
 WORDS = ("partition", "account", "qos", "constraint", "setup")
-NUMBERS = {"cpus": (1, int), "gpus": (0, int), "memory": (0.001, float), "minutes": (1, int)}
+NUMBERS = {"cpus": (1, int), "gpus": (0, int), "memory": (0.001, float), "minutes": (1, int), "array": (1, int)}
 """The least of each, and what it is counted in."""
 OPTIONS = {"slurm": (*NUMBERS, *WORDS, "python"), "local": ("cpus", "gpus", "python")}
 
@@ -31,6 +31,7 @@ class Asked:
         cluster: `slurm`, or `local` for processes of this machine.
         memory: [GB].
         minutes: The time limit of a job.
+        array: How many jobs are sent at a time.
         words: Partition, account, qos, constraint; and setup, a command that is run first.
         python: The command that starts Python on a node; None for the one that runs here.
     """
@@ -40,6 +41,7 @@ class Asked:
     gpus: int | None = None
     memory: float | None = None
     minutes: int | None = None
+    array: int | None = None
     words: Mapping[str, str] = field(default_factory=dict[str, str])
     python: str | None = None
 
@@ -87,6 +89,7 @@ def command(python: str | None, threads: int) -> str:
         "BENCH_PATH": os.environ.get("BENCH_PATH", ""),
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "passive",
+        "GOMP_SPINCOUNT": "0",
     }
     return " ".join(
         [
@@ -114,7 +117,7 @@ def request(asked: Asked, *, name: str, threads: int, cells: int, limits: Limits
         "time": asked.minutes or derived,
         "cpus_per_task": cpus,
         "srun_args": [f"--cpus-per-task={cpus}"],  # which srun no longer takes over from sbatch
-        "gpus_per_node": asked.gpus,
+        "gpus_per_node": asked.gpus or None,
         "mem": None if asked.memory is None else f"{math.ceil(asked.memory * 1024)}MB",
         "setup": None if setup is None else [setup],
         "wckey": None,

@@ -25,7 +25,7 @@ ENDED = {
 }  # fmt: skip
 """The states of SLURM that a job does not leave again, and GONE: it was there, and nobody knows it any more."""
 ARRAY = 1000
-"""Jobs in one array; SLURM takes 1001 unless told otherwise."""
+"""Jobs in one array when nobody says; SLURM takes 1001 unless told otherwise."""
 FORGET = 300.0
 """A job that was known and is not for so long is gone [s]."""
 CLOSING = 10.0
@@ -69,10 +69,12 @@ class Queue:
 
     tick, patience = 1.0, 20.0
 
-    def __init__(self, submitit: ModuleType, folder: Path, python: str, slots: int, asked: dict[str, Any]) -> None:
+    def __init__(
+        self, submitit: ModuleType, folder: Path, python: str, slots: int, array: int, asked: dict[str, Any]
+    ) -> None:
         from submitit.slurm import slurm
 
-        self.submitit, self.slots = submitit, slots
+        self.submitit, self.slots, self.array = submitit, slots, array
         self.watcher = _watcher(slurm.SlurmInfoWatcher)(delay_s=int(SLOWEST))
         self.seen: dict[str, float] = {}
         self.executor = slurm.SlurmExecutor(folder, max_num_timeout=0, python=python)
@@ -84,7 +86,7 @@ class Queue:
 
     def room(self, outstanding: int) -> int:
         """An array at a time, the next one when the last has no more than its last jobs left."""
-        return ARRAY if outstanding < self.slots else 0
+        return self.array if outstanding < self.slots else 0
 
     def submit(self, function: Any, calls: Sequence[Call]) -> list[Any]:
         """One array.
@@ -98,7 +100,7 @@ class Queue:
         except self.submitit.core.utils.FailedJobError as error:
             raise StudyError(
                 f"sbatch refused the jobs: {' '.join(str(error).split())} Change --engine-option partition, account, "
-                "qos, constraint, cpus, gpus, memory or minutes; sinfo tells what there is."
+                "qos, constraint, cpus, gpus, memory, minutes or array; sinfo tells what there is."
             ) from error
         for job in jobs:
             self.watcher.register_job(job.job_id)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # A SLURM cluster of nodes n1 and n2, both this machine, in a folder of its own: munge, one controller, a slurmd per node.
 #
-#   tests/slurm_cluster.sh start FOLDER     then: export SLURM_CONF=FOLDER/slurm.conf
-#   tests/slurm_cluster.sh kill FOLDER n2   as a power cut would: the node, and all that runs on it
+#   tests/slurm_cluster.sh start FOLDER [PORT]  of three in a row; then: export SLURM_CONF=FOLDER/slurm.conf
+#   tests/slurm_cluster.sh kill FOLDER n2       as a power cut would: the node, and all that runs on it
 #   tests/slurm_cluster.sh stop FOLDER
 #
 # Needs root and Debian's packages slurmctld, slurmd, slurm-client and munge. No accounts are kept, so sacct refuses.
@@ -56,7 +56,7 @@ MpiDefault=none
 ReturnToService=2
 SlurmdTimeout=5
 KillWait=3
-NodeName=n[1-2] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 1))-$((port + 2))] CPUs=2 State=UNKNOWN
+NodeName=n[1-2] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 1))-$((port + 2))] CPUs=2 RealMemory=2000 State=UNKNOWN
 PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
 END
     munged --force --key-file="$folder/munge/key" --socket="$folder/munge/socket" --pid-file="$folder/munge/pid" \
