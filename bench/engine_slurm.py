@@ -315,8 +315,10 @@ def _stillborn(run: _Run, where: str, state: str, output: str) -> StudyError:
     """The same would become of every job, so the study ends."""
     if state == "CANCELLED":
         return StudyError(f"{where} was cancelled by somebody else before it began. Run the same command to go on.")
-    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "it printed nothing")
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    own = [line for line in lines if not line.startswith(("srun:", "slurmstepd:"))]  # theirs tell the exit code only
+    last = next(reversed(own or lines), "it printed nothing")
     return StudyError(
-        f"{where} ended before bench began in it: {last[:300]} Its log: {run.job.paths.stdout}. See that nodes "
+        f"{where} ended before bench began in it: {last[:300]}. Its log: {run.job.paths.stdout}. See that nodes "
         "can read that folder and start this Python; --engine-option python and setup help."
     )

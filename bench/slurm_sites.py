@@ -98,8 +98,9 @@ class Queue:
             with self._outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
                 jobs = self.executor.map_array(function, *zip(*calls, strict=True))
         except self.submitit.core.utils.FailedJobError as error:
+            told = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
             raise StudyError(
-                f"sbatch refused the jobs: {' '.join(str(error).split())} Change --engine-option partition, account, "
+                f"sbatch refused the jobs: {told}. Change --engine-option partition, account, "
                 "qos, constraint, cpus, gpus, memory, minutes or array; sinfo tells what there is."
             ) from error
         for job in jobs:
@@ -118,7 +119,8 @@ class Queue:
 
     def cancel(self, jobs: Sequence[Any]) -> None:
         """One call for all; what has ended meanwhile is no error."""
-        subprocess.run(["scancel", *(job.job_id for job in jobs)], capture_output=True, check=False, timeout=60)
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(["scancel", *(job.job_id for job in jobs)], capture_output=True, check=False, timeout=60)
         self.watcher.hurry()
 
     def close(self) -> None:

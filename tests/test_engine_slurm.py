@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import pytest
 
-from bench import engine_slurm, engines, locks, nodes, plan, runner, slurm_job, slurm_options, slurm_sites
+from bench import engine_slurm, engines, nodes, plan, runner, slurm_job, slurm_options, slurm_sites
 from bench.attempts import Task
 from bench.errors import BenchError, DataError, DiskFull, NameUnknown, StudyError
 from bench.job import Event
@@ -168,24 +169,24 @@ def test_cells_that_another_run_is_at_are_waited_for_without_a_job(
     tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(engine_slurm, "ASLEEP", 0.5)
+    monkeypatch.setattr(slurm_sites.Here, "submit", lambda *_: pytest.fail("a job was sent"))
     wanted, where = small.study(architectures=()), small.place(tmp_path, data_home)
-    cell, team = plan.cells(wanted)[0], None
-    planned = runner.survey(wanted, where)[0]
-    with engines.connect("slurm", address=None, options=HERE, slots=1, limits=Limits()) as engine:
-        job = runner.job(wanted, where, "cpu", 1)
-        task = Task(cells=((cell, planned.ingredients),), pause=1.0)
-        with engine.team(job, [task]) as team:
-            team.add(0, task)
-            lock = threading.Timer(0.5, small.execute, [wanted, where])
-            with locks.held(job.store.tuning(cell) / ".lock") as ours:
-                assert ours
-                lock.start()
-                lock.join(0.6)
-            messages = list(team)
-            lock.join()
+    small.execute(wanted, where)  # the other run, which has not let go of its lock yet
+    one, job = runner.survey(wanted, where)[0], runner.job(wanted, where, "cpu", 1)
+    task = Task(cells=((one.cell, one.ingredients),), pause=1.0)
+    lock = filelock.FileLock(job.store.tuning(one.cell) / ".lock", thread_local=False)
+    lock.acquire()
+    release = threading.Timer(1.0, lock.release)
+    with (
+        engines.connect("slurm", address=None, options=HERE, slots=1, limits=Limits()) as engine,
+        engine.team(job, [task]) as team,
+    ):
+        team.add(0, task)
+        release.start()
+        messages = [(message, lock.is_locked) for message in team]
+    release.join()
 
-    assert isinstance(messages[0], Said) and "finished" == messages[0].content.kind  # ty: ignore[unresolved-attribute]
-    assert [Done(0)] == messages[1:]
+    assert [(Said(0, Event(kind="finished", cell=one.cell, record=one.record)), False), (Done(0), False)] == messages
 
 
 REFUSED = {
@@ -269,7 +270,7 @@ def test_a_python_that_cannot_start_ends_the_study_in_one_line_and_its_log_is_ke
     python.write_text("#!/bin/sh\necho no such module >&2\nexit 3\n")
     python.chmod(0o755)
 
-    with pytest.raises(StudyError, match="ended before bench began in it: no such module Its log: ") as caught:
+    with pytest.raises(StudyError, match=r"ended before bench began in it: no such module\. Its log: ") as caught:
         execute(small.study(architectures=()), where, {**HERE, "python": str(python)})
     log = Path(str(caught.value).split("Its log: ")[1].split(". ")[0])
     assert "no such module\n" == log.read_text()
