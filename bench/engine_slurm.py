@@ -26,6 +26,7 @@ from bench.slurm_sites import ENDED, Here, Queue, Site
 from bench.specs import Place
 from bench.workers import TAIL, Died, Limits, unbroken
 
+HINTS = {"TIMEOUT": ": --engine-option minutes gives more", "OUT_OF_MEMORY": ": --engine-option memory gives more"}
 SLOTS = 256
 """Jobs at once when nobody says; SLURM shares out what there is."""
 STOPPED = 60.0
@@ -292,7 +293,7 @@ class Team:
         elif run.node is None and state in ("FAILED", "CANCELLED"):
             raise _stillborn(run, where, state, output)
         else:
-            reason = f"{where} ended without its last word (SLURM: {state})."
+            reason = f"{where} ended without its last word ({state}{HINTS.get(state, '')})."
             yield Died(run.number, reason, BLAME.get(state, "died"), output)
 
     def _stored(self, task: Task) -> list[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import socket
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,11 @@ def python() -> str:
     return ".".join(platform.python_version_tuple()[:2])
 
 
+def name() -> str:
+    """What this machine is called: in SLURM's tables, where that started us, else by itself."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def check(job: Job, task: Task, wanted: str) -> None:
     """Refuse this machine for a task unless all that was planned with is here too; loads no torch.
 
@@ -28,7 +34,7 @@ def check(job: Job, task: Task, wanted: str) -> None:
         StudyError: If Python, a package or the code of a network or a loss is another one here.
         DataError: If the prepared data are not here, or are others.
     """
-    node = socket.gethostname()
+    node = name()
     for what, planned, found in _versions(task, wanted):
         if planned != found:
             raise StudyError(

@@ -10,7 +10,6 @@ import faulthandler
 import json
 import os
 import signal
-import socket
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +37,7 @@ def work(path: Path, folder: Path, python: str, job: Job, task: Task) -> None:
     _settle()
     with path.open("ab", buffering=0) as stream:
         writer = _Writer(stream)
-        writer.put("here", node=socket.gethostname())
+        writer.put("here", node=nodes.name())
         try:
             _enter(folder)
             nodes.check(job, task, python)
@@ -117,6 +116,6 @@ def _enter(folder: Path) -> None:
         os.chdir(folder)
     except OSError as error:
         raise StudyError(
-            f"The node {socket.gethostname()} cannot see {folder}, where the study was started. Start it in a folder "
+            f"The node {nodes.name()} cannot see {folder}, where the study was started. Start it in a folder "
             "on a disk that every node sees."
         ) from error

@@ -231,11 +231,11 @@ def test_sbatch_is_asked_for_what_the_options_say_and_for_time_for_all_cells_of_
     assert (None, 8) == (told["time"], told["cpus_per_task"])
 
 
-def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bench", "run", "matrix", *arguments, "--engine", "slurm", "--device", "cpu"]
-    return subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False
-    )
+def test_a_device_of_the_cluster_need_not_be_on_the_machine_that_sends_jobs_there():
+    runner.check_device("cuda:99", here=False)
+
+    with pytest.raises(StudyError, match="There is no device 'gpu'"):
+        runner.check_device("gpu", here=False)
 
 
 def test_a_machine_without_sbatch_is_told_where_to_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -402,7 +402,8 @@ AT_WORK: list[dict[str, object]] = [{"kind": "here", "node": "n2"}]
     ],
 )  # fmt: skip
 def test_each_way_in_which_slurm_ends_a_job_is_one_of_ours(tmp_path: Path, state: str, kind: str):
-    reason = f"The job 7_1 on n2 ended without its last word (SLURM: {state})."
+    hint = engine_slurm.HINTS.get(state, "")
+    reason = f"The job 7_1 on n2 ended without its last word ({state}{hint})."
 
     assert [Died(0, reason, kind, "slurmstepd: killed")] == scripted(tmp_path, state, AT_WORK)  # ty: ignore[invalid-argument-type]
 
@@ -517,7 +518,7 @@ def test_a_real_cluster_refuses_what_it_has_not_and_ends_what_hangs_or_crashes(
     }
     messages = {how: one.error.message for how, one in records.items() if one.error is not None}
     assert (Status.FAILED, Status.TIMED_OUT) == (records["segfault"].status, records["hang_c"].status)
-    assert 2 == messages["segfault"].count("ended without its last word (SLURM: FAILED).")
+    assert 2 == messages["segfault"].count("ended without its last word (FAILED).")
     assert 2 == messages["hang_c"].count("No sign of life for 1 s; the job ")
     assert "about to segfault" in logs["segfault"] and "string_at" in logs["segfault"]
     assert "about to hang_c" in logs["hang_c"] and "in hang_c" in logs["hang_c"]
