@@ -37,9 +37,10 @@ def check(job: Job, task: Task, wanted: str) -> None:
     node = name()
     for what, planned, found in _versions(task, wanted):
         if planned != found:
+            fix = "" if what == "python" else f" (pip install {what}=={planned})"
             raise StudyError(
                 f"The node {node} has {what} {found}; the study was planned with {planned}. Give every node the same "
-                f"environment: one on a shared disk, or the same versions everywhere (pip install {what}=={planned})."
+                f"environment: one on a shared disk, or the same versions everywhere{fix}."
             )
     for cell, ingredients in task.cells:
         if cell.loss is not None:
