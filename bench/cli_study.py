@@ -79,7 +79,7 @@ def run(study: Study, place: Place, how: How, script: Script | None) -> None:
 
     terminal = Terminal(script, [Scalars(how.tensorboard)] if how.tensorboard else [])
     if how.dry_run:
-        conduct.check(place, how)
+        conduct.check(place, how, dry=True)
         _price(study, place, how, terminal)
         return
     conduct.run(study, place, how, terminal)

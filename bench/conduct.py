@@ -106,14 +106,16 @@ def run(study: Study, place: Place, how: How, listener: Listener) -> Study:
     return study
 
 
-def check(place: Place, how: How) -> None:
-    """Refuse what cannot work on this machine, before anything is written.
+def check(place: Place, how: How, *, dry: bool = False) -> None:
+    """Refuse what cannot work, before anything is written.
 
+    Args:
+        dry: Whether cells are timed on this machine, wherever they would run.
     Raises:
         StudyError: If there is no such device, results cannot be kept, or options contradict each other.
         NameUnknown: If there is no such engine.
     """
-    runner.check_device(how.device)
+    runner.check_device(how.device, here=dry or how.engine == "local")
     if place.results.exists() and not place.results.is_dir():
         raise StudyError(f"{place.results} is a file, not a folder for results. Choose another --results.")
     if how.workers == 0 and how.limits.seconds is not None:

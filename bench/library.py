@@ -170,7 +170,8 @@ def leaderboard(
       under `default` each class, as dice_d/background, with its interval.
 
     Args:
-        results: What `bench.run` returned, a study's results folder, the name of a study below `results/`, or several.
+        results: What `bench.run` returned, a study's results folder or an export of it, the name of a study below
+            `results/`, or several of these.
         profile: A metric profile of `bench list metrics`.
         dataset: Only the rows of this data set.
     Raises:
@@ -178,13 +179,19 @@ def leaderboard(
         StoreError: If a record or an array is damaged.
         NameUnknown: If there is no such profile or data set.
     """
-    from bench import frames
+    from bench import frames, unpacking
 
     several = [results] if isinstance(results, str | os.PathLike) else list(results)
     if not several:
         raise StudyError("bench.leaderboard was given no results folder. Name one, as results/quick.")
-    folders = [places.study_folder(os.fspath(one), Path("results")) for one in several]
-    return frames.leaderboard(folders, profile, dataset)
+    with contextlib.ExitStack() as stack:
+        folders = [
+            stack.enter_context(unpacking.unpacked(Path(one)))
+            if unpacking.is_archive(Path(one))
+            else places.study_folder(os.fspath(one), Path("results"))
+            for one in several
+        ]
+        return frames.leaderboard(folders, profile, dataset)
 
 
 class _Quiet(conduct.Listener):

@@ -265,7 +265,7 @@ class Team:
         os.set_blocking(output.fileno(), False)
         slot = next(number for number in itertools.count() if number not in {worker.slot for worker in self.busy})
         process = self.context.Process(target=serve, args=(theirs, printed, slot), daemon=True)
-        with _unbroken():
+        with unbroken():
             process.start()
             worker = _Worker(process, slot, ours, output, job, payload, heard=self.now)
             self.busy.append(worker)
@@ -331,7 +331,7 @@ def _anonymous(worker: _Worker) -> int:
 
 
 @contextlib.contextmanager
-def _unbroken() -> Generator[None]:
+def unbroken() -> Generator[None]:
     """Ctrl-C comes after the block; a process started in it never sees Ctrl-C, not even while Python loads."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -572,3 +573,9 @@ def test_a_study_that_was_unzipped_elsewhere_has_nothing_left_to_run(tmp_path: P
     predicted = call("predict", key, picture, "--study", archive, "--to", tmp_path / "out", "--device", "cpu")
     assert (0, True) == (predicted[0], (tmp_path / "out" / "picture-classes.png").is_file()), predicted[2]
     assert read_record(next((there.results / "small").glob("cells/*/tiny/*/*/record.json"))).weights_hash
+
+
+def test_the_data_frame_of_an_export_is_that_of_its_folder(packed: dict[str, Path], original: Path):
+    import bench
+
+    pandas.testing.assert_frame_equal(bench.leaderboard(original), bench.leaderboard(packed[".zip"]))
