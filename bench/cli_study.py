@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bench import engines, machine, plan, runner
+from bench import engines, machine, order, plan, runner
 from bench.cli_options import complain, console, say
 from bench.errors import StudyError
 from bench.progress import Account
@@ -88,6 +88,8 @@ def run(study: Study, place: Place, how: How, script: Script | None) -> None:
         )
         if script:
             script.study(account, place.results / study.name)
+        if engine is not None:
+            todo = order.longest_first(todo, planned, study, place)
         if todo:
             _train(job, todo, engine, account, how, script)
         else:
