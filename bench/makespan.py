@@ -12,6 +12,7 @@ import dataclasses
 import heapq
 import io
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -139,7 +140,7 @@ def load(path: Path) -> list[list[Time]]:
         StoreError: If a record is damaged.
     """
     times = _read(path) if path.is_file() else [time_of(record) for record in records(path) if record.status in FINAL]
-    if not times:
+    if not sum(one.total for one in times):
         raise StudyError(f"{path} has no cell with a result to take times from. Name the results of a study that ran.")
     found: dict[tuple[object, ...], list[Time]] = {}
     for one in times:
@@ -218,7 +219,7 @@ def forecast(
     overheads: Overheads | None = None,
     label: str = "",
 ) -> Forecast:
-    """Simulate groups of cells [s] on several numbers of workers."""
+    """Simulate groups of cells, not all of no length [s], on several numbers of workers."""
     overheads = overheads or Overheads()
     cells, work = sum(map(len, groups)), sum(map(sum, groups))
     longest = max(map(sum, groups))
@@ -232,7 +233,7 @@ def forecast(
         bound = parts[limit] + cells * overheads.survey + overheads.startup
         ordered = simulate(by_length, count, overheads)
         rows.append(Row(count, seconds, one / seconds, one / seconds / count, bound, limit, ordered))
-    return Forecast(label, cells, len(groups), work, longest, max(1, round(work / longest)), tuple(rows))
+    return Forecast(label, cells, len(groups), work, longest, math.ceil(work / longest), tuple(rows))
 
 
 def simulate(groups: Iterable[Sequence[float]], workers: int, overheads: Overheads, draw: int = 0) -> float:
