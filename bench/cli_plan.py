@@ -145,7 +145,8 @@ def _print(found: Forecast, told: list[str], form: Form, target: Path | None) ->
 
     stops = (
         f"{found.cells:,} cells in {found.groups:,} groups, {duration(found.work)} of work; the longest group takes "
-        f"{duration(found.longest)}, which no number of workers can change; {found.useful:,} are enough for it."
+        f"{duration(found.longest)}, which no number of workers can change; about "
+        f"{found.useful:,} workers are enough for it."
     )
     lines = [stops, *told, *([f"Figure: {target.resolve()}"] if target else [])]
     if form is Form.TABLE:

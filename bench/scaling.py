@@ -60,7 +60,7 @@ def _draw_makespan(axes: Axes, one: Forecast, colour: str) -> None:
     axes.plot([workers[0], workers[-1]], [one.longest] * 2, ":", color=colour, lw=1.2)
     if workers[0] < one.useful < workers[-1]:
         axes.plot(one.useful, one.longest, "D", color=colour, ms=5)
-        text = f"{one.useful:,} workers are enough for\nthe longest group, {quantities.duration(one.longest)}"
+        text = f"about {one.useful:,} workers are enough for\nthe longest group, {quantities.duration(one.longest)}"
         axes.annotate(
             text, (one.useful, one.longest), (-8, -8), textcoords="offset points", ha="right", va="top", color=INK
         )
