@@ -7,6 +7,7 @@ python -m tests.speed.makespans record FILE RESULTS..  # recorded times as CSV
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ CASES = {"a tuning each": 0, "a tuning and nine seeds": 9}
 """What is simulated, and the fresh seeds after each tuning."""
 
 
+@functools.cache
 def forecasts() -> list[Forecast]:
     """The two ways to come to 10,000 cells, from the recorded times in this repository."""
     recorded = makespan.load(TIMES)
