@@ -18,6 +18,9 @@ from bench.errors import StudyError
 if TYPE_CHECKING:
     from bench.makespan import Forecast, Row, Time
 
+DAY = 86400.0
+"""The longest start that makes sense [s]."""
+
 
 class Form(StrEnum):
     """What `bench plan` can print."""
@@ -50,17 +53,13 @@ def plan(
     ] = None,
     startup: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="Until a worker can begin, data brought to it too; default: 2."),
+        typer.Option(metavar="SECONDS", help="Until a worker can begin, data brought to it too; default: 2."),
     ] = None,
     group: Annotated[
         float,
-        typer.Option(
-            "--per-group", metavar="SECONDS", min=0.0, help="Before each further group: its start where it is a job."
-        ),
+        typer.Option("--per-group", metavar="SECONDS", help="Before each further group: its start where it is a job."),
     ] = 0.0,
-    losses: Annotated[
-        float, typer.Option(metavar="N", min=0.0, help="Workers lost, per worker and hour; default: none.")
-    ] = 0.0,
+    losses: Annotated[float, typer.Option(metavar="N", help="Workers lost, per worker and hour; default: none.")] = 0.0,
     form: Annotated[Form, typer.Option("--format", help="What to print.")] = Form.TABLE,
     target: Annotated[Path | None, typer.Option("--to", metavar="FILE.svg|png|pdf", help="Also draw it.")] = None,
     results: Results = Path("results"),
@@ -72,6 +71,9 @@ def plan(
         raise StudyError(f"--to {target} is no figure that can be drawn. Use FILE.svg, FILE.png or FILE.pdf.")
     if study is not None and cells is not None:
         raise StudyError(f"--cells {cells} is for no study in particular; {study} has its own. Leave one out.")
+    for option, value, most in (("startup", startup or 0.0, DAY), ("per-group", group, DAY), ("losses", losses, 60.0)):
+        if not 0 <= value <= most:  # nan too; with more losses than checkpoints no cell would ever end
+            raise StudyError(f"--{option} is {value:g}. Give a number from 0 to {most:g}.")
     counts = _counts(workers)
     recorded = [group for one in source or [None] for group in makespan.load(_source(one, results))]
     overheads = makespan.Overheads(losses=losses, group=group)

@@ -152,6 +152,10 @@ def test_a_plan_is_drawn_into_a_file(tmp_path: Path):
     [
         (["--workers", "0"], "--workers is '0'. Give whole numbers from 1"),
         (["--workers", "4,many"], "--workers is '4,many'"),
+        (["--losses", "nan"], "--losses is nan. Give a number from 0 to 60."),
+        (["--losses", "61"], "--losses is 61. Give a number from 0 to 60."),
+        (["--startup", "-1"], "--startup is -1. Give a number from 0 to 86400."),
+        (["--per-group", "inf"], "--per-group is inf. Give a number from 0 to 86400."),
         (["--to", "plan.txt"], "--to plan.txt is no figure that can be drawn"),
         (["--from", "nowhere.csv"], "There is no file nowhere.csv"),
         (["--from", "nowhere"], "Neither nowhere nor"),
