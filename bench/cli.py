@@ -21,6 +21,7 @@ from bench import (
     cli_dashboard,
     cli_explain,
     cli_figures,
+    cli_plan,
     cli_predict,
     cli_share,
     cli_watch,
@@ -249,6 +250,7 @@ app.command("compare")(cli_compare.compare)
 app.command("verify")(cli_compare.verify)
 app.command("dashboard")(cli_dashboard.dashboard)
 app.command("explain")(cli_explain.explain)
+app.command("plan")(cli_plan.plan)
 app.command("export")(cli_share.export)
 app.command("share")(cli_share.share)
 

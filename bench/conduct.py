@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from bench import audit as audits
-from bench import auditpage, engines, machine, plan, prepare, problems, runner
+from bench import auditpage, engines, machine, order, plan, prepare, problems, runner
 from bench.engines import Engine
 from bench.errors import DataError, NotPrepared, StudyError
 from bench.job import Event, Job
@@ -99,6 +99,8 @@ def run(study: Study, place: Place, how: How, listener: Listener) -> Study:
             began=time.monotonic(),
         )
         listener.begin(account, place.results / study.name)
+        if engine is not None:
+            todo = order.longest_first(todo, planned, study, place)
         if todo:
             _train(job, todo, engine, account, listener)
         else:

@@ -28,6 +28,9 @@ RECORDED = (
 )  # fmt: skip
 """What a finished cell tells of its record, under the record's own names; nothing of the test images is among it."""
 
+MANY, PAUSE = 1000, 1.0
+"""In a study of so many cells, the time left is asked for once in so long: looking at all of them takes a while [s]."""
+
 
 class Raw(Protocol):
     """A stream without a buffer, which may take a part of what it is given and says how much."""
@@ -43,6 +46,8 @@ class Script:
     def __init__(self, stream: Raw, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream, self.clock = stream, clock
         self.account: Account | None = None
+        self.asked: float = -math.inf
+        self.left: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -79,13 +84,20 @@ class Script:
             told = recorded(event.record)
         if self.account is not None and event.kind in ("epoch", "finished"):
             told |= {"done": self.account.done, "failed": self.account.failed}
-            told["seconds_left"] = self.account.seconds_left(self.clock())
+            told["seconds_left"] = self._seconds_left(self.account)
         self.say(event.kind, **names(event.cell), **told)
 
     def report(self, page: Path, *, cells: int, failed: int) -> None:
         """Tell where the page and the tables of the leaderboard are; the last line of a run that came to its end."""
         files = {form: str(page.with_name(f"leaderboard.{form}").resolve()) for form in ("csv", "md", "json")}
         self.say("report", page=str(page.resolve()), **files, cells=cells, failed=failed)
+
+    def _seconds_left(self, account: Account) -> float | None:
+        """How long the rest will take [s]; of a large study it may be a second old."""
+        now = self.clock()
+        if account.to_run - account.finished < MANY or now >= self.asked + PAUSE:
+            self.asked, self.left = now, account.seconds_left(now)
+        return self.left
 
     def say(self, event: str, **told: object) -> None:
         """Write one line; a reader that went away ends the program, as it ends any other in a pipe."""

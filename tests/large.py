@@ -69,10 +69,10 @@ def _write(
     if cell.seed == 0:
         shown = {f"predicted{at}": _guess(truth, generator) for at, truth in enumerate(truths)}
         write_arrays(store.cell(cell) / "predictions.npz", ids=np.array(ids[: len(truths)]), **shown)
-    store.write(found if cell.loss is None else replace(found, **_trained()))
+    store.write(found if cell.loss is None else replace(found, **trained()))
 
 
-def _trained() -> dict[str, object]:
+def trained() -> dict[str, object]:
     """What a record tells of a training."""
     return {
         "lr": 3e-3,

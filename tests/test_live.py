@@ -175,3 +175,26 @@ def test_what_a_script_is_told_of_a_record_holds_nothing_of_the_test_images():
 
     assert set(events.RECORDED) <= fields
     assert not {"counts_hash", "data", "history", "trials"} & set(events.RECORDED)
+
+
+def test_a_script_of_a_large_study_is_told_the_time_left_once_a_second_and_of_a_small_one_always():
+    class Counting(Account):
+        asked = 0
+
+        def seconds_left(self, now: float) -> float | None:
+            self.asked += 1
+            return super().seconds_left(now)
+
+    def asked(cells: int) -> int:
+        now = [0.0]
+        account = Counting(STUDY, [replace(ONE, seed=seed) for seed in range(cells)])
+        script = events.Script(io.BytesIO(), lambda: now[0])
+        script.account = account
+        for _ in range(30):
+            now[0] += 0.1
+            account.take(TOLD[2], now[0])
+            script.tell(TOLD[2])
+        return account.asked
+
+    assert 30 == asked(10)
+    assert 3 == asked(2000)

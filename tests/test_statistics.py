@@ -307,3 +307,8 @@ def test_coverage_is_told_from_the_nearest_measured_case_below() -> None:
     assert statistics.COVERAGE[100, 5] == statistics.covers(1000, 9)
     assert statistics.COVERAGE[100, 3] == statistics.covers(100, 4)
     assert statistics.covers(100, 2) is None
+
+
+@pytest.mark.parametrize("freedom", [0.5, 1.0, 7.3, 59.0, 1e9, math.inf])
+def test_the_quantile_of_an_interval_is_that_of_students_t(freedom: float):
+    assert float(stats.t.ppf(0.975, freedom)) == statistics.quantile(freedom)
