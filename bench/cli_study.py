@@ -63,7 +63,7 @@ def run(study: Study, place: Place, how: How, script: Script | None) -> None:
     """Run what is missing of a study, then show its leaderboard; exit code 1 when a cell failed, 2 when data leak."""
     from bench import cli_audit
 
-    runner.check_device(how.device)
+    runner.check_device(how.device, here=how.engine == "local" or how.dry_run)
     if place.results.exists() and not place.results.is_dir():
         raise StudyError(f"{place.results} is a file, not a folder for results. Choose another --results.")
     if how.dry_run:

@@ -133,6 +133,10 @@ class RayEngine:
         """Look at every node, then hand out tasks; see `engines.Engine`."""
         if job.device == "cpu":
             self.gpus = 0.0
+        if job.device == "cuda" and not self.gpus:
+            raise StudyError(
+                "--device cuda needs a GPU, and a task asks for none of the cluster's: it has none, or gpus=0."
+            )
         if ":" in job.device:
             raise StudyError(f"--device {job.device} names a GPU, but Ray hands them out. Use --device cuda or auto.")
         self._check_room()

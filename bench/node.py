@@ -30,7 +30,7 @@ from bench.specs import Place
 from bench.store import check_room, writing
 from bench.workers import TAIL
 
-PATIENCE = 600.0
+PATIENCE = 3600.0
 """How long a task waits for another one of its machine to unpack the data of both [s]."""
 
 

@@ -82,7 +82,7 @@ class _Running:
     payload: Task
     ref: Any
     node: str | None = None  # where it began
-    since: float | None = None
+    since: float | None = None  # when the cell began that it is at
     heard: float = 0.0
     said: int = 0  # words that have come
     verdict: str | None = None  # which limit it has passed
@@ -239,7 +239,7 @@ class Team:
             if isinstance(word, Mail):
                 yield self._opened(one, word)
             else:
-                one.node, one.since = str(word), self.now
+                one.node = str(word)
 
     def _opened(self, one: _Running, mail: Mail) -> Said:
         shipping.unpack(self.orders.job.store.root, mail.files, over=True)
@@ -298,10 +298,10 @@ class Team:
     def _press(self, one: _Running) -> None:
         """End a task whose time is up; one that does not end is left to itself."""
         limits = self.engine.limits
-        if one.since is None or one.ended is not None:
+        if one.node is None or one.ended is not None:
             return
         if one.verdict is None:
-            if limits.seconds is not None and self.now - one.since > limits.seconds:
+            if limits.seconds is not None and one.since is not None and self.now - one.since > limits.seconds:
                 one.verdict = f"The time limit of {limits.seconds:g} s passed"
             elif limits.silence is not None and self.now - one.heard > limits.silence:
                 one.verdict = f"No sign of life for {limits.silence:g} s"

@@ -308,15 +308,18 @@ def why(one: Planned) -> list[str]:
     return [*told, *(lines or ["It is done: nothing that matters changed."])]
 
 
-def check_device(name: str) -> None:
+def check_device(name: str, *, here: bool = True) -> None:
     """Refuse a device that is not here before anything is written; torch is loaded only to look for a CUDA device.
+
+    Args:
+        here: Whether cells run on this machine; where they do not, a cluster says what devices it has.
 
     Raises:
         StudyError: If there is no such device.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise StudyError(f"There is no device {name!r}. Allowed: auto, cpu, cuda, cuda:0, cuda:1, ..")
-    if name.startswith("cuda"):
+    if here and name.startswith("cuda"):
         from bench.device import resolve_device
 
         resolve_device(name)
