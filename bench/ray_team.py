@@ -286,7 +286,8 @@ class Team:
         if one.verdict is not None:
             return Ending("timed_out", f"{one.verdict}; the worker was killed.")
         if isinstance(error, errors.RuntimeEnvSetupError):
-            raise StudyError(f"The program cannot be brought to a node: {told(error)}. Look at its disk.") from error
+            reason = str(error).splitlines()[-1].rstrip(".")
+            raise StudyError(f"The program cannot be brought to a node: {reason}. Look at its disk.") from error
         if isinstance(error, errors.OutOfMemoryError):
             return Ending("out_of_memory", f"Ray ended the worker, for its node ran out of memory: {told(error)}.")
         if isinstance(error, (errors.NodeDiedError, errors.ObjectLostError, errors.TaskUnschedulableError)):

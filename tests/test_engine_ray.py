@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from bench import engine_ray, ray_team, report, runner, shipping
+from bench import attempts, engine_ray, node, prepare, ray_team, report, runner, shipping
 from bench.attempts import Task
 from bench.errors import BenchError, StudyError
 from bench.job import Event, Job
@@ -55,12 +55,12 @@ def second(cluster: Any, **more: Any) -> Generator[Any]:
     """One more node of one core, for as long as it lives."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        node = cluster.add_node(**NODE, **more)
+        added = cluster.add_node(**NODE, **more)
         try:
-            yield node
+            yield added
         finally:
-            if node in cluster.worker_nodes:
-                cluster.remove_node(node, allow_graceful=False)
+            if added in cluster.worker_nodes:
+                cluster.remove_node(added, allow_graceful=False)
 
 
 class Watched:
@@ -137,11 +137,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory, data_home: Path) -> tupl
 
 
 def test_a_node_that_is_killed_in_mid_run_changes_nothing_of_the_leaderboard(
-    cluster: Any, reference: tuple[Study, Place], tmp_path: Path
+    cluster: Any, reference: tuple[Study, Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     wanted, before = reference
     where = small.place(tmp_path, before.data_home)
     lost: list[str] = []
+    monkeypatch.setattr(attempts, "ATTEMPTS", 1)  # a cell that is blamed fails at once
 
     def kill(engine: Watched, event: Event) -> None:
         if not lost and event.kind == "epoch" and engine.where(event) == victim.node_id:
@@ -268,6 +269,77 @@ def test_a_request_that_no_node_can_meet_is_refused(cluster: Any, data_home: Pat
         StudyError, match=r"No node .* carries a task of 1 CPUs and 0\.5 GPUs: they have 1 CPUs and 0 GPU"
     ):
         execute(cluster, wanted, where, gpus="0.5")
+
+
+def test_what_ray_says_of_an_ending_is_blamed_on_the_cell_or_on_its_node():
+    import ray
+
+    team = ray_team.Team.__new__(ray_team.Team)
+    team.ray = ray
+    errors = ray.exceptions
+
+    def ending(error: Exception, verdict: str | None = None) -> str:
+        task = ray_team._Running(job=0, number=0, payload=Task(cells=()), ref=None, verdict=verdict)
+        return team._ending(task, error).kind
+
+    assert ["lost", "lost", "died", "out_of_memory", "timed_out"] == [
+        ending(errors.NodeDiedError("gone")),
+        ending(errors.ObjectLostError("0" * 56, None, "call")),
+        ending(errors.WorkerCrashedError()),
+        ending(errors.OutOfMemoryError("too much")),
+        ending(errors.WorkerCrashedError(), "The time limit of 1 s passed"),
+    ]
+    with pytest.raises(StudyError, match="cannot be brought to a node: no room"):
+        ending(errors.RuntimeEnvSetupError("no room"))
+
+
+@pytest.fixture
+def orders(reference: tuple[Study, Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> node.Orders:
+    """What a machine is told that sees everything, which is this process."""
+    wanted, where = reference
+    monkeypatch.setenv("BENCH_PATH", "")  # set anew by whoever looks
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "probe").write_text("word")
+    data = prepare.open_prepared(small.SMEAR, where.data_home)
+    return node.Orders(
+        job=runner.job(wanted, where, "cpu", 1), run="word", probe=tmp_path / "probe", scratch=None, cpus=1.0, gpus=0.0,
+        data={small.SMEAR: data.index.hash}, versions=shipping.versions(["numpy"]), folder=tmp_path, folders=frozenset(),
+    )  # fmt: skip
+
+
+def test_a_machine_finds_out_what_it_does_not_see(orders: node.Orders, tmp_path: Path):
+    nowhere = "/nowhere/of-mine"
+    told = [
+        node.look(one)
+        for one in (
+            orders,
+            replace(orders, run="another word"),
+            replace(orders, probe=tmp_path / "absent"),
+            replace(orders, data={small.SMEAR: "of other pixels"}),
+            replace(orders, scratch=tmp_path),
+            replace(orders, data={nowhere: "0"}, folders=frozenset([nowhere])),
+        )
+    ]
+
+    both = node.Lacks(data=True, results=True)
+    assert [node.Lacks(), node.Lacks(results=True), node.Lacks(results=True), node.Lacks(data=True), both] == [
+        lacks for _, lacks in told[:-1]
+    ]
+    assert [None] * 5 == [wrong for wrong, _ in told[:-1]]
+    assert f"does not see the folder {nowhere}. " in str(told[-1][0])
+
+
+def test_a_machine_that_joins_late_is_looked_at_too(orders: node.Orders, reference: tuple[Study, Place]):
+    wanted, where = replace(reference[0], architectures=()), reference[1]
+    one = runner.survey(wanted, where)[0]
+    task, empty = Task(cells=((one.cell, one.ingredients),)), node.Luggage(number=0)
+
+    def work(told: node.Orders) -> node.Lacks:
+        return node.work(told, task, empty, lambda ref: b"", lambda mail: None)
+
+    assert node.Lacks(results=True) == work(replace(orders, run="another word"))
+    with pytest.raises(StudyError, match=r"has numpy \S+, and this machine has 0\.1"):
+        work(replace(orders, versions={"numpy": "0.1"}))
 
 
 def test_a_node_with_a_gpu_carries_as_many_tasks_as_shares_of_it():
