@@ -184,8 +184,8 @@ class RayEngine:
         for key, ref in looked.items():
             try:
                 wrong, lacks = self.ray.get(ref, timeout=PATIENCE)
-            except self.ray.exceptions.NodeDiedError:
-                continue  # it left while it was asked
+            except (self.ray.exceptions.NodeDiedError, self.ray.exceptions.TaskUnschedulableError):
+                continue  # it left while it was asked, or was gone and not missed yet
             except self.ray.exceptions.RayError as error:
                 raise StudyError(
                     f"The node {nodes[key]} cannot run the program: {told(error)}. Mend its Python, or take it out."
