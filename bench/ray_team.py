@@ -140,11 +140,12 @@ class Team:
     def __exit__(self, *_: object) -> None:
         """End every task, and wait a little until its process is gone and lets go of its locks."""
         left = [one.ref for one in self.running.values() if one.ended is None]
-        for ref in left:
-            self.ray.cancel(ref, force=True)
-        if left:
-            self.ray.wait(left, num_returns=len(left), timeout=2 * self.engine.limits.grace)
-        self.ray.kill(self.mailbox)
+        with contextlib.suppress(self.ray.exceptions.RayError):  # the cluster may be what is gone
+            for ref in left:
+                self.ray.cancel(ref, force=True)
+            if left:
+                self.ray.wait(left, num_returns=len(left), timeout=2 * self.engine.limits.grace)
+            self.ray.kill(self.mailbox)
 
     def add(self, job: int, payload: object, *, fresh: bool = False) -> None:
         """Queue a task; what died took its process with it, so that one that runs again has a fresh one anyway."""
@@ -198,7 +199,7 @@ class Team:
             luggage = self._luggage(job, payload)
             ref = self.work.options(name=first.key).remote(self.told, number, payload, luggage, self.mailbox)
             self.running[number] = _Running(job, number, payload, ref)
-        return bool(self.running)
+        return bool(self.running or self.waiting)
 
     def _luggage(self, job: int, payload: Task) -> Luggage:
         cells, name = [cell for cell, _ in payload.cells], payload.cells[0][0].dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -10,9 +11,11 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -291,6 +294,18 @@ def test_what_ray_says_of_an_ending_is_blamed_on_the_cell_or_on_its_node():
     ]
     with pytest.raises(StudyError, match="cannot be brought to a node: no room"):
         ending(errors.RuntimeEnvSetupError("no room"))
+
+
+def test_a_cluster_without_a_node_that_works_is_waited_for_and_then_given_up():
+    team = ray_team.Team.__new__(ray_team.Team)
+    team.engine = SimpleNamespace(capacity=lambda: 0, wanted=None)  # ty: ignore[invalid-assignment]
+    team.waiting, team.running = deque([(0, Task(cells=()))]), {}
+    team.now, team.counted, team.carried, team.size = 0.0, -math.inf, 0.0, 0
+
+    assert team._hand_out()
+    team.now = ray_team.PATIENCE + 1
+    with pytest.raises(StudyError, match="No node of the Ray cluster has carried a task for 120 s"):
+        team._hand_out()
 
 
 @pytest.fixture
