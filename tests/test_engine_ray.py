@@ -436,6 +436,16 @@ def test_a_cluster_that_cannot_be_reached_is_one_line_and_exit_code_2(
     assert "Traceback" not in done.stderr
 
 
+def test_without_ray_it_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    with (
+        pytest.raises(StudyError, match=r"--engine ray needs the package ray, .*pip install 'cytobench\[cluster\]'"),
+        engine_ray.connect(address=None, options={}, slots=None, limits=Limits()),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "http://head:8265"])
 def test_an_address_of_another_kind_is_refused(address: str, tmp_path: Path):
     with pytest.raises(StudyError, match=r"HOST:PORT"):
