@@ -122,9 +122,7 @@ def check(place: Place, how: How, *, dry: bool = False) -> None:
         raise StudyError(f"{place.results} is a file, not a folder for results. Choose another --results.")
     if how.workers == 0 and how.limits.seconds is not None:
         raise StudyError("--time-limit needs a worker to end: with --workers 0 nothing can be ended. Use --workers 1.")
-    engines.options(how.engine, how.engine_options)
-    if how.engine == "local" and how.address is not None:
-        raise StudyError("--address is that of a cluster: give --engine ray or --engine slurm too.")
+    engines.options(how.engine, how.address, how.engine_options)
     if how.engine != "local" and how.workers == 0:
         raise StudyError("--workers 0 runs cells in this process, not on a cluster. Leave it out, or give 1 or more.")
 
@@ -206,7 +204,7 @@ def _engine(how: How, study: Study, left: int) -> AbstractContextManager[Engine 
     return engines.connect(
         how.engine,
         address=how.address,
-        options=engines.options(how.engine, how.engine_options),
+        options=engines.options(how.engine, how.address, how.engine_options),
         slots=how.workers,
         limits=how.limits,
     )

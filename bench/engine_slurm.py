@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from bench import extras, machine, nodes, plan, slurm_job, slurm_options, slurm_sites, watch
+from bench import alike, extras, machine, plan, slurm_job, slurm_options, slurm_sites, watch
 from bench.attempts import Task
 from bench.errors import StoreError, StudyError
 from bench.job import Event, Job
@@ -47,16 +47,25 @@ def connect(*, address: str | None, options: Mapping[str, str], slots: int | Non
     Raises:
         StudyError: If SLURM or submitit is not here, or an option makes no sense.
     """
+    asked = asking(address, options)
+    submitit = extras.load("submitit", extra="slurm", wanted_by="--engine slurm")
+    if asked.cluster == "slurm":
+        slurm_sites.slurm_is_here()
+    yield Engine(submitit, asked, slots, limits)
+
+
+def asking(address: str | None, options: Mapping[str, str]) -> slurm_options.Asked:
+    """What `--address` and `--engine-option` say.
+
+    Raises:
+        StudyError, NameUnknown: If there is no such option, or a value is out of its range.
+    """
     if address is not None:
         raise StudyError(
             f"--engine slurm takes no --address ({address}): sbatch knows its cluster. Where there are several, set "
             "the variable SLURM_CLUSTERS."
         )
-    asked = slurm_options.parse(options)
-    submitit = extras.load("submitit", extra="slurm", wanted_by="--engine slurm")
-    if asked.cluster == "slurm":
-        slurm_sites.slurm_is_here()
-    yield Engine(submitit, asked, slots, limits)
+    return slurm_options.parse(options)
 
 
 class Engine:
@@ -197,7 +206,7 @@ class Team:
         batch, self.waiting = self.waiting[:count], self.waiting[count:]
         paths = [self.folder / f"{number}-{secrets.token_hex(4)}.jsonl" for number, _ in batch]
         calls = [
-            (path, Path.cwd(), nodes.python(), self.job, task) for path, (_, task) in zip(paths, batch, strict=True)
+            (path, Path.cwd(), alike.python(), self.job, task) for path, (_, task) in zip(paths, batch, strict=True)
         ]
         with unbroken():  # what was sent is known, and can be cancelled
             jobs = self.site.submit(slurm_job.work, calls)

@@ -1,6 +1,6 @@
 """Where the cells of a study run: worker processes of this machine, or those of a cluster.
 
-To the runner all of them are a team that is handed numbered tasks and tells what became of each (docs/adr/0006).
+To the runner all of them are a team that is handed numbered tasks and tells what became of each (docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.serve import Done, Said
 from bench.workers import Died, Limits
 
 ENGINES = {"local": "", "ray": "bench.engine_ray", "slurm": "bench.engine_slurm"}
-"""The engines there are, and the module of each whose `connect` gives one."""
+"""The engines there are, and the module of each: `asking` checks what is asked of it, `connect` reaches it."""
 
 
 class Team(Protocol):
@@ -79,12 +79,12 @@ def starts(content: object) -> bool:
     return getattr(content, "kind", None) == "started"
 
 
-def options(name: str, given: Sequence[str]) -> dict[str, str]:
-    """What `--engine-option KEY=VALUE` was given as, by key.
+def options(name: str, address: str | None, given: Sequence[str]) -> dict[str, str]:
+    """What `--engine-option KEY=VALUE` was given as, by key; nothing is reached for yet.
 
     Raises:
-        NameUnknown: If there is no such engine.
-        StudyError: If one is not KEY=VALUE, is given twice, or the engine is this machine, which takes none.
+        NameUnknown: If there is no such engine, or it has no such option.
+        StudyError: If one is not KEY=VALUE, is given twice, or means nothing; if this machine is given any.
     """
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES, "bench run matrix --help")
@@ -94,8 +94,11 @@ def options(name: str, given: Sequence[str]) -> dict[str, str]:
         if not equals or not key or key in found:
             raise StudyError(f"--engine-option {text!r} is not KEY=VALUE, or repeats its key. Write it as gpus=0.5.")
         found[key] = value
-    if found and not ENGINES[name]:
-        raise StudyError(f"--engine {name} is this machine and takes no --engine-option. Allowed with: ray, slurm.")
+    if ENGINES[name]:
+        importlib.import_module(ENGINES[name]).asking(address, found)
+    elif found or address is not None:
+        what = "--address" if address is not None else "--engine-option"
+        raise StudyError(f"--engine {name} is this machine and takes no {what}. Allowed with: ray, slurm.")
     return found
 
 

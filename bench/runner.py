@@ -312,7 +312,7 @@ def check_device(name: str, *, here: bool = True) -> None:
     """Refuse a device that is not here before anything is written; torch is loaded only to look for a CUDA device.
 
     Args:
-        here: Whether it is this machine's; of those of a cluster only the name is looked at.
+        here: Whether cells run on this machine; where they do not, a cluster says what devices it has.
     Raises:
         StudyError: If there is no such device.
     """

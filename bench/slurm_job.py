@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bench import errors, nodes
+from bench import alike, errors
 from bench.attempts import Task, run_group
 from bench.errors import BenchError, StudyError
 from bench.job import Event, Job
@@ -37,10 +37,10 @@ def work(path: Path, folder: Path, python: str, job: Job, task: Task) -> None:
     _settle()
     with path.open("ab", buffering=0) as stream:
         writer = _Writer(stream)
-        writer.put("here", node=nodes.name())
+        writer.put("here", node=alike.name())
         try:
             _enter(folder)
-            nodes.check(job, task, python)
+            alike.check(job, task, python)
             run_group(job, task, writer.event)
         except BenchError as error:
             writer.put("refused", error=type(error).__name__, message=str(error))
@@ -116,6 +116,6 @@ def _enter(folder: Path) -> None:
         os.chdir(folder)
     except OSError as error:
         raise StudyError(
-            f"The node {nodes.name()} cannot see {folder}, where the study was started. Start it in a folder "
+            f"The node {alike.name()} cannot see {folder}, where the study was started. Start it in a folder "
             "on a disk that every node sees."
         ) from error

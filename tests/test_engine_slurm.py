@@ -21,7 +21,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from bench import engine_slurm, engines, nodes, plan, runner, slurm_job, slurm_options, slurm_sites
+from bench import alike, engine_slurm, engines, plan, runner, slurm_job, slurm_options, slurm_sites
 from bench.attempts import Task
 from bench.errors import BenchError, DataError, DiskFull, NameUnknown, StudyError
 from bench.job import Event
@@ -204,7 +204,7 @@ REFUSED = {
 @pytest.mark.parametrize("option", REFUSED)
 def test_an_option_that_makes_no_sense_is_refused_with_what_is_allowed(option: str):
     with pytest.raises(BenchError) as caught:
-        slurm_options.parse(engines.options("slurm", [option]))
+        engines.options("slurm", None, [option])
 
     assert str(caught.value).startswith(REFUSED[option])
 
@@ -287,19 +287,21 @@ def task_with(one: runner.Planned, **changes: object) -> Task:
 
 def test_a_node_with_other_versions_or_other_code_refuses_with_both(tmp_path: Path, data_home: Path):
     one, wanted = planned(where := small.place(tmp_path, data_home))
-    check = functools.partial(nodes.check, runner.job(wanted, where, "cpu", 1))
+    check = functools.partial(alike.check, runner.job(wanted, where, "cpu", 1))
     versions = one.ingredients["versions"]
     assert isinstance(versions, dict)
 
-    check(task_with(one), nodes.python())
-    with pytest.raises(StudyError, match=rf"has python {nodes.python()}; the study was planned with 3\.9\."):
+    check(task_with(one), alike.python())
+    with pytest.raises(StudyError, match=rf"has Python {alike.python()}, and the study was planned with 3\.9: "):
         check(task_with(one), "3.9")
-    with pytest.raises(StudyError, match=rf"has torch {versions['torch']}; the study was planned with 1\.0\. .*==1\.0"):
-        check(task_with(one, versions=versions | {"torch": "1.0"}), nodes.python())
-    with pytest.raises(StudyError, match="has nosuch not installed; the study was planned with 2"):
-        check(task_with(one, versions={"nosuch": "2"}), nodes.python())
+    with pytest.raises(
+        StudyError, match=rf"has torch {versions['torch']}, and the study was planned with 1\.0: .*==1\.0"
+    ):
+        check(task_with(one, versions=versions | {"torch": "1.0"}), alike.python())
+    with pytest.raises(StudyError, match="has no nosuch, and the study was planned with 2"):
+        check(task_with(one, versions={"nosuch": "2"}), alike.python())
     with pytest.raises(StudyError, match="has other code of tiny or ce"):
-        check(task_with(one, code="0" * 16), nodes.python())
+        check(task_with(one, code="0" * 16), alike.python())
 
 
 def test_a_node_that_does_not_see_the_data_or_sees_others_refuses(tmp_path: Path, data_home: Path):
@@ -307,17 +309,17 @@ def test_a_node_that_does_not_see_the_data_or_sees_others_refuses(tmp_path: Path
     blind = replace(where, data_home=tmp_path / "nowhere")
 
     with pytest.raises(DataError, match=r"cannot see the prepared data of smear.* in .*nowhere\. Give a --data-home"):
-        nodes.check(runner.job(wanted, blind, "cpu", 1), task_with(one), nodes.python())
+        alike.check(runner.job(wanted, blind, "cpu", 1), task_with(one), alike.python())
     with pytest.raises(DataError, match=r"has other prepared data of smear"):
-        nodes.check(runner.job(wanted, where, "cpu", 1), task_with(one, data="0" * 16), nodes.python())
+        alike.check(runner.job(wanted, where, "cpu", 1), task_with(one, data="0" * 16), alike.python())
 
 
 def test_what_a_node_refuses_ends_the_study_in_that_line(
     tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(nodes, "python", lambda: "3.9")  # in this process, not in the jobs
+    monkeypatch.setattr(alike, "python", lambda: "3.9")  # in this process, not in the jobs
 
-    with pytest.raises(StudyError, match=r"^The node .* the study was planned with 3\.9\."):
+    with pytest.raises(StudyError, match=r"^The node .* the study was planned with 3\.9: "):
         execute(small.study(architectures=()), small.place(tmp_path, data_home), HERE)
 
 

@@ -40,19 +40,7 @@ def test_the_commands_of_the_page_exist_with_all_their_options():
         given = parsed(line)
         asked = tuple(given.get("engine_option") or ())
 
-        assert len(asked) == len(engines.options(given.get("engine") or "local", asked))
-
-
-@pytest.mark.parametrize("engine", ["ray", "slurm"])
-def test_the_engine_options_of_the_page_are_taken(engine: str):
-    module = pytest.importorskip({"ray": "bench.engine_ray", "slurm": "bench.slurm_options"}[engine])
-    check = module.asking if engine == "ray" else module.parse
-    given = [parsed(line) for line in COMMANDS]
-    asked = [tuple(one["engine_option"]) for one in given if one.get("engine") == engine]
-
-    assert asked
-    for options in asked:
-        check(engines.options(engine, options))
+        assert len(asked) == len(engines.options(given.get("engine") or "local", given.get("address"), asked))
 
 
 def test_the_table_of_the_page_is_what_the_times_in_the_repository_give():
