@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.logbook import Logbook
     from bench.onecell import Chosen
     from bench.records import Record
+    from bench.report import Content
     from bench.runner import Planned
     from bench.specs import Place
 
@@ -277,37 +278,55 @@ def _finish(job: Job, logbook: Logbook, script: Script | None) -> None:
         _not_finished(job, logbook, record, script)
         code = 130 if record is not None and record.status is Status.INTERRUPTED else 1
         raise typer.Exit(code)
-    _scored(record)
-    say(f"Files: {logbook.folder.resolve()} ({', '.join(path.name for path in logbook.files)})")
-    from bench import cli_screen, report
+    from bench import report
 
     content = report.collect(job.store.root, "default")
     page = report.publish(content)
-    for table in cli_screen.boards(content.boards, content.profile):
-        console().print(table)
-    console().print(f"Page: {page.resolve()}", soft_wrap=True)
+    for line in (_scored(record), *_tested(record, content)):
+        say(line)
+    say(f"Files: {logbook.folder.resolve()} ({', '.join(path.name for path in logbook.files)})")
+    say(f"Page: {page.resolve()}")
     if script:
         script.report(page, cells=len(content.rows), failed=0)
 
 
-def _scored(record: Record) -> None:
+def _scored(record: Record) -> str:
+    """How it was trained, in a line."""
     from bench.cli_screen import duration
     from bench.progress import reached
 
-    seconds = duration(sum(record.seconds.values()))
-    value = reached(record)
-    told = [str(record.status)]
+    value, told = reached(record), [str(record.status)]
     if record.lr is not None:
         tuned = "not tuned" if len(record.trials) == 1 else f"the best of {len(record.trials)}"
         told.append(f"lr {record.lr:.3g} ({tuned})")
+    if record.edge:
+        told.append("at the edge of --lr-range")
     if value is not None:
         told.append(f"val mDice {value:.4f} after epoch {record.best_epoch}")
-    told.append(seconds)
-    if record.edge:
-        told.append("the rate is at the edge of --lr-range")
+    told.append(duration(sum(record.seconds.values())))
     if record.error is not None:
         told.append(f"{record.error.kind}: {' '.join(record.error.message.split())[:160]}")
-    say(", ".join(told))
+    return ", ".join(told)
+
+
+def _tested(record: Record, content: Content) -> Generator[str]:
+    """What it scored on the test images, and where that puts it among the others of its study."""
+    from bench import tables
+
+    cell, metrics = record.cell, content.profile.metrics
+    for board in content.boards:
+        for one in board.standings:
+            if (one.dataset, one.architecture, one.loss) != (cell.dataset, cell.architecture, cell.loss):
+                continue
+            between = "" if one.interval is None else f" (95%: {one.interval[0]:.3f} to {one.interval[1]:.3f})"
+            values = [
+                f"{name} {tables.number(one.values.get(name))}{between if name == content.profile.primary else ''}"
+                for name in metrics
+                if name != "background_share"
+            ]
+            yield f"Test images: {', '.join(values)}"
+            if one.rank is not None and len(board.standings) > 1:
+                yield f"Rank {one.rank} of {len(board.standings)} rows that have run, baselines among them."
 
 
 def _not_finished(job: Job, logbook: Logbook, record: Record | None, script: Script | None) -> None:

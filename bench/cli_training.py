@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from rich import live
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
+from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
 
-from bench import filmstrip, glyphs
+from bench import filmstrip, glyphs, pictures
 from bench.cli_screen import duration
 from bench.diary import Course, Line
 from bench.logbook import Logbook
@@ -32,8 +33,14 @@ PHASES = {
 }
 VALUE, LOSS, PAST = "cyan", "yellow", "dim"
 """Styles of the terminal's own theme: for the two curves, and for those of earlier trials."""
+PARTS = 4
+"""Pictures of each image: itself, the truth, what is made of it, and the errors."""
+COARSE = 4
+"""Pixels of a picture that one of the terminal's may stand for, before a part of the picture is shown in its place."""
 ASIDE = 60
 """From so many letters on, the two curves stand side by side."""
+ROOMY = 30
+"""From so many lines on, there is an empty one above."""
 LEAST = (34, 13)
 """Letters and lines that curves need; below, there are numbers alone."""
 
@@ -70,7 +77,7 @@ class Lines:
         yield f"val {'-' if line.value is None else f'{line.value:.4f}'}{' best' if best is line else ''}"
         yield from _costs(line)
         left = self.account.seconds_left(self.clock())
-        if left is not None:
+        if left:
             yield f"about {duration(left)} left"
 
     def _print(self, line: str) -> None:
@@ -91,7 +98,7 @@ class Screen(Lines):
     ) -> None:
         super().__init__(console, account, logbook, clock)
         self.pictures = pictures
-        self.live = live.Live(console=console, get_renderable=self.picture, refresh_per_second=4, transient=True)
+        self.live = _Steady(console=console, get_renderable=self.picture, refresh_per_second=2, transient=True)
         self.told: set[int] = set()  # trials whose line stays
         self._painted: tuple[object, list[Text]] = (None, [])
 
@@ -117,12 +124,13 @@ class Screen(Lines):
         width, height = self.console.size
         course = self.logbook.diary.latest
         head, foot = self._head(course), self._foot(course)
+        head = [Text(), *head] if height >= ROOMY else head
         if course is None or not course.lines or (width, height) < LEAST or self.console.options.ascii_only:
             return Group(*head, *foot)
         if height < LEAST[1]:
             return Group(*head, *foot)
         room = height - len(head) - len(foot) - 3
-        pictures = self._pictures(course, width - 1, min(12, room - 9)) if self.pictures and room >= 15 else []
+        pictures = self._pictures(course, width - 1, min(16, room - 9)) if self.pictures and room >= 15 else []
         tall = max(5, min(9, room - len(pictures)))
         return Group(*head, Text(), self._curves(course, width - 1, tall), *pictures, Text(), *foot)
 
@@ -148,7 +156,8 @@ class Screen(Lines):
         if course is not None and course.lines and self.phase in ("tune", "train"):
             epoch = course.lines[-1].epoch
             where = f"{_where(course, study.tuning.trials)}  epoch {epoch}/{study.budget.epochs}"
-        row.add_row(Text(where), ProgressBar(completed=account.share, total=1.0), Text(f"{account.share:.0%}"))
+        bar = ProgressBar(total=1.0, completed=account.share, complete_style=VALUE, finished_style=VALUE, style=PAST)
+        row.add_row(Text(where), bar, Text(f"{account.share:.0%}"))
         return [name, row]
 
     def _foot(self, course: Course | None) -> list[RenderableType]:
@@ -164,7 +173,7 @@ class Screen(Lines):
         told = [*_costs(course.lines[-1])] if course is not None and course.lines else []
         left = self.account.seconds_left(now)
         told.append(f"{duration(self.account.elapsed(now))} so far")
-        told += [] if left is None else [f"about {duration(left)} left"]
+        told += [f"about {duration(left)} left"] if left else []
         return [*lines, Text("  ·  ".join(told), "dim", no_wrap=True, overflow="ellipsis")]
 
     def _curves(self, course: Course, width: int, tall: int) -> RenderableType:
@@ -178,9 +187,10 @@ class Screen(Lines):
         values.append(glyphs.Layer(_points(course, "value"), VALUE))
         losses.append(glyphs.Layer(_points(course, "loss"), LOSS))
         value = "-" if now.value is None else f"{now.value:.4f}"
-        best = "" if course.best is None else f"  best {course.best.value:.4f} at {course.best.epoch}"
-        left = [_heading("validation mDice", value, best, VALUE)]
-        left += glyphs.plotted(values, glyphs.Plot(each, tall - 1, last, unit=(0.0, 1.0)))
+        best = "" if course.best is None else f"  best {course.best.value:.4f}"
+        left = [_heading("val mDice", value, best, VALUE)]
+        mark = None if course.best is None else (course.best.epoch, course.best.value or 0.0)
+        left += glyphs.plotted(values, glyphs.Plot(each, tall - 1, last, unit=(0.0, 1.0)), mark)
         loss = "not a number" if now.loss is None else f"{now.loss:.4f}"
         right = [_heading("training loss", loss, "", LOSS)]
         right += glyphs.plotted(losses, glyphs.Plot(each, tall - 1, last, logarithmic=_wide(losses)))
@@ -197,15 +207,33 @@ class Screen(Lines):
         if self._painted[0] == key:
             return list(self._painted[1])
         high, wide = book.watched.truths[0].shape
-        rows, columns = 2 * tall, round(2 * tall * wide / high)
-        if 3 * columns + 4 > width:
-            columns = (width - 4) // 3
-            rows = max(2, round(columns * high / wide))
-        shown = max(1, min(len(book.watched.ids), (width + 4) // (3 * columns + 8)))
+        rows, columns = tall, max(4, round(2 * tall * wide / high))  # letters, twice as high as they are wide
+        if PARTS * columns + 2 * (PARTS - 1) > width:
+            columns = (width - 2 * (PARTS - 1)) // PARTS
+            rows = max(2, round(columns * high / wide / 2))
+        shown = max(1, min(len(book.watched.ids), (width + 4) // (PARTS * columns + 2 * (PARTS - 1) + 4)))
         best = course.best is not None and course.best.epoch == epoch
         lines = _tiles(book, maps, range(shown), (rows, columns), f"epoch {epoch}{' best' if best else ''}")
         self._painted = (key, [Text(), *lines])
         return [Text(), *lines]
+
+
+class _Code:
+    """A control sequence, written as it is."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Segment(self.code, None, [(ControlType.CARRIAGE_RETURN,)])
+
+
+class _Steady(live.Live):
+    """A live display that a terminal shows whole: what lies between is one update (DEC private mode 2026)."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Between begin and end; a terminal that does not know them passes them over."""
+        return [_Code("\x1b[?2026h"), *super().process_renderables(renderables), _Code("\x1b[?2026l")]
 
 
 def view(console: Console, account: Account, logbook: Logbook, *, pictures: bool = True) -> Lines:
@@ -216,26 +244,41 @@ def view(console: Console, account: Account, logbook: Logbook, *, pictures: bool
 
 
 def _tiles(book: Logbook, maps: np.ndarray, shown: Sequence[int], size: tuple[int, int], caption: str) -> list[Text]:
-    """Pictures side by side, in lines of text, under what they are."""
+    """Pictures side by side, in so many lines and letters each (height, width), under what they are."""
     assert book.watched is not None
     columns: list[list[Text]] = []
+    errors = np.array([kind.colour for kind in pictures.KINDS], np.uint8)
     for number in shown:
+        part = _part(book.watched.truths[number], 2 * size[0])
+        image, truth, made = book.watched.images[number][part], book.watched.truths[number][part], maps[number][part]
         parts = (
-            ("image", filmstrip.photograph(book.watched.images[number], size)),
-            ("truth", filmstrip.coloured(filmstrip.small(book.watched.truths[number], size), book.classes)),
-            (caption, filmstrip.coloured(filmstrip.small(maps[number], size), book.classes)),
+            ("image" if len(truth) == len(maps[number]) else "image, a part", image),
+            ("truth", filmstrip.coloured(truth, book.classes)),
+            (caption, filmstrip.coloured(made, book.classes)),
+            ("errors", errors[pictures.errors(truth, made)]),
         )
         for name, pixels in parts:
             title = Text(f"{name[: size[1]]:<{size[1]}}", "dim", no_wrap=True)
-            columns.append([title, *glyphs.half_blocks(pixels)])
+            columns.append([title, *glyphs.blocks(filmstrip.photograph(pixels, (2 * size[0], 2 * size[1])))])
     lines = []
     for row in zip(*columns, strict=True):
         line = Text(no_wrap=True)
         for place, part in enumerate(row):
-            line.append("" if not place else "    " if place % 3 == 0 else "  ")
+            line.append("" if not place else "    " if place % PARTS == 0 else "  ")
             line.append_text(part)
         lines.append(line)
     return lines
+
+
+def _part(truth: np.ndarray, rows: int) -> tuple[slice, slice]:
+    """All of a picture, or the quarter that shows most where so few rows of pixels would show nothing of the whole."""
+    height, width = (length // 2 for length in truth.shape)
+    if len(truth) <= COARSE * rows:
+        return slice(None), slice(None)
+    corners = [(top, left) for top in (0, height // 2, height) for left in (0, width // 2, width)]
+    shown = {at: np.count_nonzero(truth[at[0] : at[0] + height, at[1] : at[1] + width] % 255) for at in corners}
+    top, left = max(corners, key=lambda at: shown[at])
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _heading(name: str, value: str, rest: str, style: str) -> Text:

@@ -11,7 +11,7 @@ from bench.diary import Course, Diary
 from bench.drawings import Drawing
 from bench.figures import COLOURS, GREY
 from bench.paper import files
-from bench.svg import INK, drawn
+from bench.svg import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,15 +72,18 @@ def draw(info: Curves, title: str) -> Figure:
         if info.shown.best is not None:
             axes.axvline(info.shown.best, color=COLOURS[1], lw=0.9, ls=(0, (4, 2)))
         axes.set_ylabel(name)
-        drawn_ones = [one for curve in (info.shown, *info.others) for one in getattr(curve, kind)]
-        if kind != "values" and any(one > 0 for one in drawn_ones) and not any(one <= 0 for one in drawn_ones):
-            axes.set_yscale("log")
-    _mark(panels[0], info.shown)
+        if kind != "values" and _wide([one for curve in (info.shown, *info.others) for one in getattr(curve, kind)]):
+            svg.logarithmic(axes, "y")
+    best = "best epoch"
+    if info.shown.best is not None:
+        value = info.shown.values[info.shown.epochs.index(info.shown.best)]
+        panels[0].plot(info.shown.best, value, "o", color=COLOURS[1], ms=6)
+        best = f"best epoch {info.shown.best}: {value:.4f}"
     panels[-1].set_xlabel("epoch")
     panels[-1].locator_params(axis="x", nbins=10, integer=True)
     keys = [
         svg.key(f"{info.shown.name}{info.role}", color=COLOURS[0], lw=1.8),
-        svg.key("best epoch", color=COLOURS[1], ls=(0, (4, 2)), marker="o"),
+        svg.key(best, color=COLOURS[1], ls=(0, (4, 2)), marker="o"),
     ]
     if info.others:
         keys.append(svg.key("other trials", color=GREY, lw=0.9))
@@ -88,21 +91,10 @@ def draw(info: Curves, title: str) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, curve: Curve) -> None:
-    """A dot and the value at the best epoch."""
-    if curve.best is None:
-        return
-    value = curve.values[curve.epochs.index(curve.best)]
-    late = curve.best > (curve.epochs[0] + curve.epochs[-1]) / 2
-    axes.plot(curve.best, value, "o", color=COLOURS[1], ms=6)
-    axes.annotate(
-        f"{value:.4f} after epoch {curve.best}",
-        (curve.best, value),
-        xytext=(-8 if late else 8, -14),
-        textcoords="offset points",
-        ha="right" if late else "left",
-        color=INK,
-    )
+def _wide(heights: Sequence[float]) -> bool:
+    """Whether heights are better told apart on a logarithmic scale."""
+    known = [height for height in heights if not math.isnan(height)]
+    return bool(known) and min(known) > 0 and max(known) > 5 * min(known)
 
 
 def _curve(course: Course) -> Curve:

@@ -1,4 +1,4 @@
-"""Curves and pictures in a terminal: braille dots, eight to a letter, and half blocks, two pixels to a letter."""
+"""Curves and pictures in a terminal: braille dots, eight to a letter, and quarter blocks, four pixels to a letter."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from rich.text import Text
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bits of a braille letter, by row and column of its eight dots, above U+2800."""
+QUARTERS = " ▘▝▀▖▌▞▛"
+"""Letters whose upper left, upper right and lower left quarters are filled as the bits of their places say."""
 LABEL = 6
 """Letters for the labels of the vertical axis, the axis itself included."""
 
@@ -35,8 +37,12 @@ class Plot(NamedTuple):
     unit: tuple[float, float] | None = None  # the range that heights cannot leave
 
 
-def plotted(layers: Sequence[Layer], plot: Plot) -> list[Text]:
-    """Curves with their axes, a line of text for each line of the terminal; empty axes where there is no point."""
+def plotted(layers: Sequence[Layer], plot: Plot, mark: tuple[int, float] | None = None) -> list[Text]:
+    """Curves with their axes, a line of text for each line of the terminal; empty axes where there is no point.
+
+    Args:
+        mark: The point of the last layer that gets a dot.
+    """
     heights = [height for layer in layers for _, height in layer.points]
     low, high = _range(heights, plot)
     across, down = plot.width - LABEL, plot.height - 1
@@ -45,13 +51,16 @@ def plotted(layers: Sequence[Layer], plot: Plot) -> list[Text]:
         for column, row in _dots(layer.points, plot, (low, high), (2 * across, 4 * down)):
             bits[row // 4, column // 2] |= DOTS[row % 4][column % 2]
             styles[row // 4, column // 2] = layer.style
+    signs = np.array([[chr(0x2800 + code) if code else " " for code in line] for line in bits.tolist()])
+    for column, row in _dots([mark] if mark else [], plot, (low, high), (2 * across, 4 * down)):
+        signs[row // 4, column // 2] = "●"
     lines = []
     for row in range(down):
         label = _label(high, plot) if row == 0 and heights else _label(low, plot) if row == down - 1 and heights else ""
         line = Text(f"{label:>{LABEL - 1}}", "dim", no_wrap=True)
         line.append("┤" if label else "│", "dim")
-        for code, style in zip(bits[row], styles[row], strict=True):
-            line.append(chr(0x2800 + int(code)) if code else " ", style)
+        for sign, style in zip(signs[row], styles[row], strict=True):
+            line.append(str(sign), style)
         lines.append(line)
     end = str(plot.last)
     ruler = "└1" + "─" * max(0, across - 1 - len(end)) + end
@@ -59,21 +68,30 @@ def plotted(layers: Sequence[Layer], plot: Plot) -> list[Text]:
     return lines
 
 
-def half_blocks(pixels: NDArray[np.uint8]) -> list[Text]:
-    """A picture uint8 (H, W, 3) as lines of text, two rows of pixels in each."""
-    if len(pixels) % 2:
-        pixels = np.concatenate([pixels, pixels[-1:]])
+def blocks(pixels: NDArray[np.uint8]) -> list[Text]:
+    """A picture uint8 (2 h, 2 w, 3) as h lines of w letters, each the two colours and the shape that are nearest."""
+    height, width = len(pixels) // 2, pixels.shape[1] // 2
+    quarters = (
+        pixels.reshape(height, 2, width, 2, 3).transpose(0, 2, 1, 3, 4).reshape(height, width, 4, 3).astype(float)
+    )
+    masks = np.array([[(shape >> quarter) & 1 for quarter in range(4)] for shape in range(8)], float)  # (8, 4)
+    inks = np.einsum("sq,hwqc->hwsc", masks, quarters) / np.maximum(masks.sum(1), 1)[:, None]
+    papers = np.einsum("sq,hwqc->hwsc", 1 - masks, quarters) / (1 - masks).sum(1)[:, None]
+    drawn = masks[:, :, None] * inks[:, :, :, None] + (1 - masks)[:, :, None] * papers[:, :, :, None]
+    best = ((drawn - quarters[:, :, None]) ** 2).sum((3, 4)).argmin(2)
+    rows, columns = np.indices(best.shape)
+    looks = np.concatenate([inks[rows, columns, best], papers[rows, columns, best]], 2).round().astype(int)
     lines = []
-    for upper, lower in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
+    for shapes, colours in zip(best.tolist(), looks.tolist(), strict=True):
         line = Text(no_wrap=True)
-        for above, below in zip(upper, lower, strict=True):
-            line.append("▀", _style(tuple(above), tuple(below)))
+        for shape, (red, green, blue, *behind) in zip(shapes, colours, strict=True):
+            line.append(QUARTERS[shape], Style(color=_hex(red, green, blue), bgcolor=_hex(*behind)))
         lines.append(line)
     return lines
 
 
-def _style(above: tuple[int, int, int], below: tuple[int, int, int]) -> Style:
-    return Style(color="#{:02x}{:02x}{:02x}".format(*above), bgcolor="#{:02x}{:02x}{:02x}".format(*below))
+def _hex(red: int, green: int, blue: int) -> str:
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _range(heights: Sequence[float], plot: Plot) -> tuple[float, float]:
