@@ -141,7 +141,7 @@ def cell(
 
     The record is that of a matrix: bench run matrix of the same study finds the cell done, and the other way round.
     """
-    from bench import events, onecell
+    from bench import cli_study, events, onecell
     from bench.specs import Place
 
     changes: dict[str, object] = {
@@ -149,7 +149,7 @@ def cell(
         "augment": augment, "deterministic": deterministic, "measures": measures, "folds": folds,
     }  # fmt: skip
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with events.script() if as_json else contextlib.nullcontext() as script:
+    with events.script() if as_json else contextlib.nullcontext() as script, cli_study.interruptible(script):
         how = How(
             device=device, workers=workers, threads=threads, checkpoint_s=checkpoint_every, allow_leak=allow_leak,
             watch=watch, pictures=pictures, stop=_checked(stop_file), resume=resume, again=again,
@@ -183,7 +183,6 @@ def run(chosen: Chosen, place: Place, how: How, script: Script | None) -> None:
     job = dataclasses.replace(job, threads=how.threads) if how.threads else job
     planned = _begun(planned, job, how)
     classes = prepare.open_prepared(one.dataset, place.data_home).index.classes
-
     logbook = Logbook(one, job.store.cell(one), plan.digest(planned.ingredients), classes)
     if planned.standing is not runner.Standing.DONE:
         _train(job, planned, logbook, how, script)
@@ -215,22 +214,17 @@ def _train(job: Job, planned: Planned, logbook: Logbook, how: How, script: Scrip
 @contextlib.contextmanager
 def _interruptible(job: Job, planned: Planned, script: Script | None) -> Generator[None]:
     """Ctrl-C and SIGTERM end the program, and it says what is kept."""
+    from bench import unfinished
+
     try:
         yield
     except KeyboardInterrupt:
         if script:
             script.say("interrupted")
-        complain(f"Interrupted. {_kept(job, planned.ingredients, planned)}")
+        left = unfinished.found(job.store, planned.cell, planned.ingredients)
+        kept = "No epoch is kept yet." if left is None else f"Kept: {left}. The same command goes on from there."
+        complain(f"Interrupted. {kept}")
         raise typer.Exit(130) from None
-
-
-def _kept(job: Job, ingredients: dict[str, object], planned: Planned) -> str:
-    """What the next run goes on from, as a sentence."""
-    from bench import unfinished
-
-    left = unfinished.found(job.store, planned.cell, ingredients)
-    kept = "No epoch is kept yet" if left is None else f"{str(left).capitalize()}"
-    return f"{kept}; the same command goes on from there."
 
 
 def _begun(planned: Planned, job: Job, how: How) -> Planned:
@@ -344,7 +338,7 @@ def _not_finished(job: Job, logbook: Logbook, record: Record | None, script: Scr
     left = unfinished.found(job.store, logbook.cell, dict(record.ingredients))
     if script:
         script.say("interrupted")
-    kept = "" if left is None else f" {str(left)[:1].upper()}{str(left)[1:]}."
+    kept = "" if left is None else f" Kept: {left}."
     complain(f"Stopped: {message}{kept} Remove {job.stop}; the same command then goes on from there.")
 
 

@@ -87,8 +87,9 @@ class Diary:
 
     def scored(self, record: Record) -> Course | None:
         """The training that a record's score is of, which its history tells; None where the diary has not all of it."""
-        curve = [(epoch.epoch, epoch.value) for epoch in record.history]
-        same = (one for one in self.courses if [(line.epoch, line.value) for line in one.lines] == curve)
+        curve = [(epoch.epoch, epoch.loss, epoch.value) for epoch in record.history]
+        fresh = [course for course in self.courses if (course.trial is None) == (record.cell.seed > 0)]
+        same = (one for one in fresh if [(line.epoch, line.loss, line.value) for line in one.lines] == curve)
         return next(same, None) if curve else None
 
     def text(self) -> str:

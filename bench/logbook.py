@@ -93,36 +93,43 @@ class Logbook:
     def draw(self, record: Record | None = None) -> None:
         """Write curves and strip: of the training under way, or of the one that a record's score is of."""
         began = self.clock()
-        scored = None if record is None else self.diary.scored(record)
-        present = self.diary.latest if record is None else None
-        course = scored or present or self.diary.leading()
+        scored = self._scored(record) if record is not None and record.history else None
+        course = scored or self.diary.latest or self.diary.leading()
         if course is not None and course.lines:
             role = " (scored)" if scored else "" if record else " (now)"
             title = f"{self.cell.key}"
             for suffix, data in courses.painted(courses.curves(self.diary, course, role), title).items():
                 write_bytes(self.folder / f"curves.{suffix}", data)
-            self._draw_strip(course)
+            if not self._draw_strip(course) and record is not None:
+                self._strip_of_matrix(record)
         self.drawn_at, self.pending = self.clock(), False
         self.cost = self.drawn_at - began
 
     def from_record(self, record: Record) -> None:
         """Write what a record of a matrix tells, where nobody looked on while it was trained."""
-        if not self.diary.courses:
-            self.diary = diary.of_record(record)
-            write_bytes(self.folder / "epochs.csv", self.diary.text().encode())
-        if not (self.folder / "curves.png").is_file():
+        if record.history and not (self.folder / "curves.png").is_file():
             self.draw(record)
-        if not (self.folder / "strip.png").is_file():
-            self._strip_of_matrix(record)
 
-    def _draw_strip(self, course: Course) -> None:
+    def _scored(self, record: Record) -> Course | None:
+        """The course of the training that a record is of; what a matrix has trained of it is known from the record."""
+        if self.diary.scored(record) is None:
+            told = diary.of_record(record).courses
+            trials = {course.trial for course in told}
+            self.diary.courses = [course for course in self.diary.courses if course.trial not in trials] + told
+            write_bytes(self.folder / "epochs.csv", self.diary.text().encode())
+        return self.diary.scored(record)
+
+    def _draw_strip(self, course: Course) -> bool:
+        """Whether there are frames of it."""
         if self.watched is None:
-            return
+            return False
         best = None if course.best is None else course.best.epoch
         found = {line.epoch: self.frame(course, line.epoch) for line in course.lines}
         there = {epoch: maps for epoch, maps in found.items() if maps is not None}
         wanted = {epoch: there[epoch] for epoch in filmstrip.shown(list(there), best)}
-        self._write_strip(course.name, self.watched, wanted, best)
+        if there:
+            self._write_strip(course.name, self.watched, wanted, best)
+        return bool(there)
 
     def _strip_of_matrix(self, record: Record) -> None:
         """The few epochs that a matrix keeps of its cells."""
