@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SHARE = 20
 """Drawing takes no more than a part in so many of the time; what is last is drawn in any case."""
 
+HELD = 200
+"""Frames that are held in memory at most; the others are read again."""
+
 
 class Logbook:
     """Keeps the diary of a cell, and writes it down; told events as a view is.
@@ -70,6 +73,8 @@ class Logbook:
     def tell(self, event: Event) -> None:
         """Take up an epoch, and write it down; draw when that was long enough ago."""
         if event.record is not None:
+            if self.diary.latest is None:  # another run was at it, and wrote down what it heard
+                self.diary = self._earlier()
             self.draw(event.record)
         if event.epoch is None:
             return
@@ -84,10 +89,10 @@ class Logbook:
         """The class maps uint8 (images, h, w) after an epoch; None where there are none."""
         at = (course.trial, epoch)
         if at not in self._frames:
-            self._frames |= {
-                (course.trial, number): maps
-                for number, maps in frames.frames(frames.folder(self.above), self.key, course.trial, [epoch]).items()
-            }
+            if len(self._frames) >= HELD:
+                self._frames = {}
+            found = frames.frames(frames.folder(self.above), self.key, course.trial, [epoch])
+            self._frames |= {at: maps for maps in found.values()}
         return self._frames.get(at)
 
     def draw(self, record: Record | None = None) -> None:
@@ -97,8 +102,8 @@ class Logbook:
         course = scored or self.diary.latest or self.diary.leading()
         if course is not None and course.lines:
             role = " (scored)" if scored else "" if record else " (now)"
-            title = f"{self.cell.key}"
-            for suffix, data in courses.painted(courses.curves(self.diary, course, role), title).items():
+            drawn = courses.painted(courses.curves(self.diary, course, role), self.cell.key)
+            for suffix, data in drawn.items():
                 write_bytes(self.folder / f"curves.{suffix}", data)
             if not self._draw_strip(course) and record is not None:
                 self._strip_of_matrix(record)
@@ -124,12 +129,11 @@ class Logbook:
         if self.watched is None:
             return False
         best = None if course.best is None else course.best.epoch
-        found = {line.epoch: self.frame(course, line.epoch) for line in course.lines}
-        there = {epoch: maps for epoch, maps in found.items() if maps is not None}
-        wanted = {epoch: there[epoch] for epoch in filmstrip.shown(list(there), best)}
-        if there:
-            self._write_strip(course.name, self.watched, wanted, best)
-        return bool(there)
+        epochs = filmstrip.shown([line.epoch for line in course.lines], best)
+        shown = {epoch: maps for epoch in epochs if (maps := self.frame(course, epoch)) is not None}
+        if shown:
+            self._write_strip(course.name, self.watched, shown, best)
+        return bool(shown)
 
     def _strip_of_matrix(self, record: Record) -> None:
         """The few epochs that a matrix keeps of its cells."""

@@ -34,11 +34,11 @@ class Unfinished:
     epoch: int | None = None
 
     def __str__(self) -> str:
-        ended = f"{self.trials} {'trial has' if self.trials == 1 else 'trials have'} ended"
-        if self.epoch is None:
-            return ended
-        which = "the last training" if self.trial is None else f"trial {self.trial + 1}"
-        return f"{ended}, {which} is kept up to epoch {self.epoch}"
+        parts = [f"{self.trials} {'trial has' if self.trials == 1 else 'trials have'} ended"] if self.trials else []
+        if self.epoch is not None:
+            which = "the last training" if self.trial is None else f"trial {self.trial + 1}"
+            parts.append(f"{which} is kept up to epoch {self.epoch}")
+        return ", ".join(parts)
 
 
 def found(store: Store, cell: Cell, ingredients: dict[str, Any]) -> Unfinished | None:
