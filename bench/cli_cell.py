@@ -319,8 +319,9 @@ def _tested(record: Record, content: Content) -> Generator[str]:
                 if name != "background_share"
             ]
             yield f"Test images: {', '.join(values)}"
-            if one.rank is not None and len(board.standings) > 1:
-                yield f"Rank {one.rank} of {len(board.standings)} rows that have run, baselines among them."
+            ranked = sum(other.rank is not None for other in board.standings)
+            if one.rank is not None and ranked > 1:
+                yield f"Rank {one.rank} of {ranked} rows that have run, baselines among them."
 
 
 def _not_finished(job: Job, logbook: Logbook, record: Record | None, script: Script | None) -> None:

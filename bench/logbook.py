@@ -92,7 +92,8 @@ class Logbook:
             if len(self._frames) >= HELD:
                 self._frames = {}
             found = frames.frames(frames.folder(self.above), self.key, course.trial, [epoch])
-            self._frames |= {at: maps for maps in found.values()}
+            if epoch in found:
+                self._frames[at] = found[epoch]
         return self._frames.get(at)
 
     def draw(self, record: Record | None = None) -> None:
