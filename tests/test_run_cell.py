@@ -29,7 +29,7 @@ from tests.commands import call
 NAMES = (small.SMEAR, "tiny", "ce")
 CELL = Cell(dataset=small.SMEAR, architecture="tiny", loss="ce")
 CLASSES = (ClassSpec(name="background", colour=(0, 0, 0)), ClassSpec(name="cell", colour=(200, 30, 30)))
-QUICK = ("--workers", 0, "--threads", 1, "--checkpoint-every", 0)
+QUICK = ("--workers", 0, "--threads", 1, "--checkpoint-every", 1000)
 STUDY = small.study(
     name="mine", tuning=replace(small.study().tuning, trials=2), budget=replace(small.study().budget, epochs=3)
 )
