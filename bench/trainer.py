@@ -142,16 +142,7 @@ class Trainer:
             checkpoint.restore(path, training, key)
 
         def told(epoch: Epoch, speed: float | None) -> bool:
-            if self.film and speed is not None and epoch.value is not None:
-                self.film.keep(trial, epoch.epoch)  # before it is told, so that whoever hears of it can look
-            rate = None if speed is None else float(under_way[0].optimiser.param_groups[0]["lr"])
-            memory = device.peak_memory(self.train.device)
-            self.emit(
-                Event(
-                    kind="epoch", cell=self.cell, trial=trial, lr=lr, epoch=epoch, images_s=speed, rate=rate,
-                    memory_mb=memory,
-                )
-            )  # fmt: skip
+            self._tell(trial, lr, epoch, speed, under_way[0])
             return watch(epoch)
 
         def once(execution: Execution) -> train.Fit:
@@ -174,6 +165,15 @@ class Trainer:
             )
 
         return fitting(self.execution, once, self.adapt)
+
+    def _tell(self, trial: int | None, lr: float, epoch: Epoch, speed: float | None, training: train.Training) -> None:
+        """Tell the outside about an epoch; a frame of the film is there before whoever hears of it looks."""
+        if self.film and speed is not None and epoch.value is not None:
+            self.film.keep(trial, epoch.epoch)
+        rate = None if speed is None else float(training.optimiser.param_groups[0]["lr"])
+        memory = device.peak_memory(self.train.device)
+        of = Event(kind="epoch", cell=self.cell, trial=trial, lr=lr, epoch=epoch, images_s=speed)
+        self.emit(replace(of, rate=rate, memory_mb=memory))
 
     def timer(self, recipe: Recipe, device: torch.device) -> Timer:
         """What times ways to run the network."""
