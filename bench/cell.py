@@ -24,7 +24,7 @@ from bench import (
     checkpoint,
     evaluate,
     execution,
-    frames,
+    film,
     looks,
     losses,
     measures,
@@ -355,11 +355,9 @@ def _film(state: _Bench, images: np.ndarray, masks: np.ndarray, owners: np.ndarr
     """Begin the film of a cell, with the images and their true masks."""
     places = _watched(state, masks, owners, rows, state.job.watch)
     shown = [rows[place] for place in places]
-    folder, key = frames.folder(state.job.store.cell(state.cell)), state.record.fingerprint
+    folder, key = film.folder(state.job.store.cell(state.cell)), state.record.fingerprint
     ids = _ids(state, (int(owners[row]) for row in shown))
-    frames.begin(
-        folder, key, ids, [np.asarray(images[row]) for row in shown], [np.asarray(masks[row]) for row in shown]
-    )
+    film.begin(folder, key, ids, [np.asarray(images[row]) for row in shown], [np.asarray(masks[row]) for row in shown])
     return looks.Film(folder, key, places)
 
 

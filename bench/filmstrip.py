@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import pictures, thumbnails
+from bench.film import Watched
 from bench.fit import resize
-from bench.frames import Watched
 from bench.specs import ClassSpec
 
 if TYPE_CHECKING:

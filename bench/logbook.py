@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import courses, diary, filmstrip, frames, thumbnails
+from bench import courses, diary, film, filmstrip, thumbnails
 from bench.diary import Course, Diary
 from bench.errors import StoreError
 from bench.records import Record
@@ -51,9 +51,9 @@ class Logbook:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cell, self.key, self.classes, self.clock = cell, key, classes, clock
-        self.above, self.folder = folder, folder / frames.TRAINING
+        self.above, self.folder = folder, folder / film.TRAINING
         self.diary = self._earlier()
-        self.watched: frames.Watched | None = None
+        self.watched: film.Watched | None = None
         self.drawn_at, self.cost, self.pending = clock(), 0.0, False
         self._frames: dict[tuple[int | None, int], NDArray[np.uint8]] = {}
 
@@ -79,7 +79,7 @@ class Logbook:
         if event.epoch is None:
             return
         self.diary.take(event)
-        self.watched = self.watched or frames.read(frames.folder(self.above), self.key)
+        self.watched = self.watched or film.read(film.folder(self.above), self.key)
         write_bytes(self.folder / "epochs.csv", self.diary.text().encode())
         self.pending = True
         if self.clock() - self.drawn_at >= SHARE * self.cost:
@@ -91,7 +91,7 @@ class Logbook:
         if at not in self._frames:
             if len(self._frames) >= HELD:
                 self._frames = {}
-            found = frames.frames(frames.folder(self.above), self.key, course.trial, [epoch])
+            found = film.frames(film.folder(self.above), self.key, course.trial, [epoch])
             if epoch in found:
                 self._frames[at] = found[epoch]
         return self._frames.get(at)
@@ -141,7 +141,7 @@ class Logbook:
         try:
             arrays = read_arrays(self.above / "epochs.npz")
             count = range(len(arrays["ids"]))
-            watched = frames.Watched(
+            watched = film.Watched(
                 tuple(map(str, arrays["ids"])),
                 tuple(thumbnails.decoded(arrays[f"image{number}"]) for number in count),
                 tuple(arrays[f"truth{number}"] for number in count),
@@ -153,7 +153,7 @@ class Logbook:
         self._write_strip("the scored training", watched, shown, record.best_epoch)
 
     def _write_strip(
-        self, name: str, watched: frames.Watched, shown: Mapping[int, NDArray[np.uint8]], best: int | None
+        self, name: str, watched: film.Watched, shown: Mapping[int, NDArray[np.uint8]], best: int | None
     ) -> None:
         title = f"{self.cell.key}: {name}"
         strip = filmstrip.Strip(title, watched, shown, best, self.classes)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench import frames, thumbnails
+from bench import film, thumbnails
 
 STEPS = 8
 """About how many epochs are looked at, the best one besides."""
@@ -65,7 +65,7 @@ class Film:
     """What becomes of some images after every epoch, in files that grow while somebody looks at them.
 
     Attributes:
-        folder: Of the film, see `bench.frames`.
+        folder: Of the film, see `bench.film`.
         key: What the film is of.
         watched: Which images, by their places among the validation pairs.
     """
@@ -81,4 +81,4 @@ class Film:
     def keep(self, trial: int | None, epoch: int) -> None:
         """Write what the last validation gave."""
         if self.watched:
-            frames.write(self.folder, self.key, trial, epoch, self.looks.maps().numpy())
+            film.write(self.folder, self.key, trial, epoch, self.looks.maps().numpy())

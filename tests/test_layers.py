@@ -73,7 +73,7 @@ LAYERS = [
     {"store", "statistics", "variance", "workers", "serve", "pool", "progress", "extras", "machine", "headers"},
     {"paired", "rows"},
     {"stamps", "archive", "fetch", "hosts", "standings", "derived", "job", "locks", "events", "scalars", "watch"},
-    {"diary", "frames", "unfinished"},
+    {"diary", "film", "unfinished"},
     {"ranking"},
     {"leaking", "verdict"},
     {"comparisons", "tables", "doubts", "merging", "provenance"},

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from bench import cli_training, diary, filmstrip, frames, glyphs, onecell, runner, unfinished
+from bench import cli_training, diary, film, filmstrip, glyphs, onecell, runner, unfinished
 from bench import study as studies
 from bench.errors import NameUnknown, StudyError
 from bench.job import Event
@@ -112,7 +112,7 @@ def test_a_run_leaves_a_line_per_epoch_the_curves_and_the_strip(bench):
     scored = told.scored(found)
     assert scored is not None
     assert scored.lr == found.lr
-    kept = frames.frames(frames.folder(folder()), found.fingerprint, scored.trial, [1, 2, 3])
+    kept = film.frames(film.folder(folder()), found.fingerprint, scored.trial, [1, 2, 3])
     matrix = read_arrays(folder() / "epochs.npz")
     assert [1, 2, 3] == list(kept)
     assert all(np.array_equal(kept[int(e)][0], matrix["predicted0"][at]) for at, e in enumerate(matrix["epochs"]))
@@ -148,7 +148,7 @@ def test_a_stop_file_ends_training_after_the_epoch_and_the_same_command_goes_on_
     assert all(line.rate for one in told.courses for line in one.lines)
     for trial in (0, 1):
         one, other = (
-            frames.frames(frames.folder(folder(name)), record().fingerprint, trial, [1, 2, 3])
+            film.frames(film.folder(folder(name)), record().fingerprint, trial, [1, 2, 3])
             for name in ("whole", "results")
         )
         assert [1, 2, 3] == list(one)
@@ -263,7 +263,7 @@ def test_a_worker_trains_the_same_and_is_stopped_by_the_file(bench, tmp_path: Pa
     last = told.courses[0].lines[-1].epoch
     assert 1 <= last < 400
     assert f"trial 1 is kept up to epoch {last}" in err
-    assert frames.frames(frames.folder(folder(name=name)), record(name=name).fingerprint, 0, [last])
+    assert film.frames(film.folder(folder(name=name)), record(name=name).fingerprint, 0, [last])
     assert (folder(name=name) / "training/strip.png").is_file()
 
 
@@ -382,11 +382,11 @@ def test_the_strip_grows_with_every_epoch(tmp_path: Path):
     rng = np.random.default_rng(1)
     masks = [rng.integers(0, 2, (16, 16)).astype(np.uint8) for _ in range(2)]
     images = [rng.integers(0, 255, (16, 16, 3)).astype(np.uint8) for _ in range(2)]
-    frames.begin(frames.folder(tmp_path), key, ["a", "b"], images, masks)
+    film.begin(film.folder(tmp_path), key, ["a", "b"], images, masks)
     book, widths = Logbook(CELL, tmp_path, key, CLASSES, lambda: clock[0]), []
     for number in range(1, 6):
         clock[0] += 1000
-        frames.write(frames.folder(tmp_path), key, 0, number, np.stack(masks))
+        film.write(film.folder(tmp_path), key, 0, number, np.stack(masks))
         book.tell(epoch(number, 0.1 * number))
         widths.append(painted(book.folder / "strip.png").shape[1])
 
@@ -410,8 +410,8 @@ def test_files_of_another_fingerprint_are_not_gone_on_with(tmp_path: Path):
 
     assert [] == Logbook(CELL, tmp_path, "two", CLASSES).diary.courses
     assert [] == Logbook(CELL, tmp_path, "two", CLASSES).files
-    frames.begin(frames.folder(tmp_path), "one", ["a"], [np.zeros((8, 8, 3), np.uint8)], [np.zeros((8, 8), np.uint8)])
-    assert None is frames.read(frames.folder(tmp_path), "two")
+    film.begin(film.folder(tmp_path), "one", ["a"], [np.zeros((8, 8, 3), np.uint8)], [np.zeros((8, 8), np.uint8)])
+    assert None is film.read(film.folder(tmp_path), "two")
     assert "two" == json.loads((tmp_path / "training/about.json").read_text())["fingerprint"]
 
 
@@ -438,7 +438,7 @@ def screen(width: int, height: int, *, pictures: bool, tmp_path: Path) -> str:
     account = Account(Study(name="mine"), [CELL], began=0.0)
     maps = np.zeros((2, 96, 96), np.uint8)
     images, masks = [np.full((96, 96, 3), 90, np.uint8)] * 2, [np.eye(96, dtype=np.uint8)] * 2
-    frames.begin(frames.folder(tmp_path), "f", ["a", "b"], images, masks)
+    film.begin(film.folder(tmp_path), "f", ["a", "b"], images, masks)
     book = Logbook(CELL, tmp_path, "f", CLASSES)
     shown = cli_training.Screen(console, account, book, lambda: 9.0, pictures=pictures)
     for event in [
@@ -447,7 +447,7 @@ def screen(width: int, height: int, *, pictures: bool, tmp_path: Path) -> str:
         *(epoch(number, 0.08 * number, trial=1) for number in range(1, 8)),
     ]:
         if event.epoch is not None:
-            frames.write(frames.folder(tmp_path), "f", event.trial, event.epoch.epoch, maps)
+            film.write(film.folder(tmp_path), "f", event.trial, event.epoch.epoch, maps)
         account.take(event, 8.0)
         book.tell(event)
     shown.phase = "tune"
