@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli_options import DataHome, complain, console, home, say, show
-from bench.errors import DataError, StudyError
+from bench.errors import StudyError
 
 if TYPE_CHECKING:
     from bench.audit import Bar
-    from bench.prepare import Prepared
-    from bench.specs import Place, Split, Study
+    from bench.specs import Place, Study
 
 
 class Form(StrEnum):
@@ -46,7 +44,7 @@ def audit(
     Exit code 1 when there is a leak across the splits, a mask off its image or off the palette; 0 otherwise.
     """
     from bench import audit as audits
-    from bench import auditfile, auditpage, catalog, prepare, problems, verdict
+    from bench import auditfile, auditpage, catalog, conduct, prepare, problems, verdict
     from bench.store import escape
 
     page = target or Path(f"{escape(Path(name).name if catalog.is_folder(name) else name)}-audit.html")
@@ -63,7 +61,7 @@ def audit(
             unkept=lambda error: complain(f"The audit is not kept for the next study. {error}"),
         )
     prepared = prepare.open_prepared(name, place)
-    split = _split(prepared, 0, 1)
+    split = conduct.split(prepared, 0, 1)
     whole = audits.in_split(found, prepared, split)
     auditpage.publish(whole, prepared, split, page)
     if quiet:
@@ -83,42 +81,10 @@ def audit(
 
 
 def before(study: Study, place: Place, *, allow_leak: bool) -> None:
-    """Audit the data of a study before it runs; what was found before still stands, and is told again.
+    """Audit the data of a study before it runs, on the screen; raises what `conduct.audited` raises."""
+    from bench import cli_screen, conduct
 
-    Raises:
-        DataError: If images of one split have copies in another, unless that is allowed or what the study is for.
-    """
-    from bench import audit as audits
-    from bench import auditpage, plan, prepare
-
-    for name in study.datasets:
-        prepared = prepare.open_prepared(name, place.data_home)
-        found = audits.audit(name, place.data_home, _bar(quiet=False))
-        folds = {fold: _split(prepared, fold, study.folds, study.ratios) for fold in plan.folds(study)}
-        wholes = {fold: audits.in_split(found, prepared, split) for fold, split in folds.items()}
-        for note in audits.unfinished(found):
-            complain(f"Leaks of {name} may be missed. {note} See bench data audit {shlex.quote(name)}.")
-        found_in = {one: audits.across(wholes[one], folds[one], one) for one in folds}
-        # defects are the same in every fold, a leak may be in the last one only
-        fold = next((one for one in folds if found_in[one]), next(iter(folds)))
-        if not audits.serious(wholes[fold], folds[fold]):
-            continue
-        page = auditpage.publish(wholes[fold], prepared, folds[fold], prepared.folder / "audit.html")
-        if leak := found_in[fold]:
-            if not allow_leak and not audits.intended(name):
-                raise DataError(
-                    f"{leak}. See {page}, or bench data audit {shlex.quote(name)}. Mend the data, or run with "
-                    "--allow-leak: the leaderboard then bears the stamp LEAK."
-                )
-            meant = ", as its protocol is meant to" if audits.intended(name) else ""
-            complain(f"{leak}{meant}. The leaderboard bears the stamp LEAK.")
-        else:
-            complain(f"{name} has defects, which do not stop the study: see {page}")
-
-
-def _split(prepared: Prepared, fold: int, folds: int, *ratios: tuple[float, float, float]) -> dict[str, Split]:
-    ids = prepared.ids(fold, folds, *ratios)
-    return {image: name for name, group in ids.items() for image in group}
+    conduct.audited(study, place, cli_screen.Screen(), allow_leak=allow_leak)
 
 
 def _bar(*, quiet: bool) -> Bar:

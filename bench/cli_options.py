@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from bench import cli_rows
-from bench.errors import StudyError
+from bench.places import home as home
+from bench.places import study_folder as study_folder
 
 DataHome = Annotated[
     Path | None,
@@ -22,29 +23,6 @@ DataHome = Annotated[
     ),
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
-
-
-def home(data_home: Path | None) -> Path:
-    """The folder of prepared data: the one that was given, or the user's cache folder."""
-    if data_home is not None:
-        return data_home
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("cytobench"))
-
-
-def study_folder(study: str | None, results: Path) -> Path:
-    """The results folder of a study: a path, a name below --results, or the newest one."""
-    from bench import report
-
-    if study is None:
-        return report.newest(results)
-    for candidate in (Path(study), results / study):
-        if (candidate / "study.toml").is_file():
-            return candidate
-    raise StudyError(
-        f"Neither {study} nor {results / study} is the results folder of a study. Run bench run matrix first."
-    )
 
 
 def show(rows: list[dict[str, object]], *, title: str) -> None:

@@ -151,7 +151,7 @@ def matrix(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with events.script() if as_json else contextlib.nullcontext() as script, cli_study.interruptible(script):
         how = cli_study.How(
-            device=device, workers=workers, threads=threads, limits=_limits(time_limit, silence_limit, workers),
+            device=device, workers=workers, threads=threads, limits=_limits(time_limit, silence_limit),
             dry_run=dry_run, checkpoint_s=checkpoint_every, retry_failed=retry_failed, skip_missing=skip_missing,
             allow_leak=allow_leak,
             tensorboard=tensorboard, engine=engine, address=address, engine_options=tuple(engine_option or ()),
@@ -171,12 +171,10 @@ def _study(argument: str | None, changes: dict[str, object], name: str | None) -
     return runner.resolve(dataclasses.replace(changed, name=studies.folder_name(name or base.name)))
 
 
-def _limits(time_limit: float | None, silence_limit: float, workers: int | None) -> Limits:
+def _limits(time_limit: float | None, silence_limit: float) -> Limits:
     """What a worker may use; minutes on the command line, seconds inside."""
     from bench.workers import Limits
 
-    if workers == 0 and time_limit is not None:
-        raise StudyError("--time-limit needs a worker to end: with --workers 0 nothing can be ended. Use --workers 1.")
     for option, minutes in (("--time-limit", time_limit), ("--silence-limit", silence_limit)):
         if minutes is not None and not minutes > 0:  # nan too
             raise StudyError(f"{option} is {minutes:g}. Give minutes, more than 0, as {option} 90 or {option} 0.5.")

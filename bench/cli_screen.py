@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -17,7 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from bench import doubts, figures, leaking, provenance, tables, worth
+from bench import cli_options, doubts, figures, leaking, provenance, tables, worth
+from bench.conduct import Listener
 from bench.metrics import Profile
 from bench.records import Status
 from bench.standings import Board, Standing
@@ -59,6 +61,22 @@ def bar(console: Console, text: str) -> Generator[Report]:
     finally:
         if task and console.is_interactive:
             progress.stop()
+
+
+class Screen(Listener):
+    """The terminal, told how a study goes."""
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        cli_options.say(line)
+
+    def warn(self, line: str) -> None:
+        """Print it on standard error."""
+        cli_options.complain(line)
+
+    def bar(self, text: str) -> AbstractContextManager[Report]:
+        """A progress bar."""
+        return bar(cli_options.console(), text)
 
 
 def boards(shown: Sequence[Board], profile: Profile) -> Iterator[Table]:

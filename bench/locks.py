@@ -33,6 +33,33 @@ def held(path: Path, timeout: float = 0.0) -> Generator[bool]:
 
 
 @contextlib.contextmanager
+def turn(path: Path, wait: Callable[[], object]) -> Generator[None]:
+    """Take a lock, however long it takes, and leave no file; `wait` is called once when somebody else has it.
+
+    Raises:
+        StoreError: If the file cannot be made.
+    """
+    timeout = 0.0
+    while True:
+        with held(path, timeout) as ours:
+            if ours and _current(path):
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        if not ours:
+            wait()
+            timeout = -1.0
+
+
+def _current(path: Path) -> bool:
+    """Whether the lock that we hold is that of the file which is there now; the one before us has removed its own."""
+    with held(path) as another:
+        return not another
+
+
+@contextlib.contextmanager
 def among_others(folder: Path, same: Callable[[], bool], write: Callable[[], object]) -> Generator[None]:
     """Be one of the runs that write to a folder; all of them run the same study.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from bench import spawning
 from bench.errors import DataError
 
 Item = TypeVar("Item")
@@ -30,7 +30,7 @@ def each(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Resu
     if cores == 1 or len(items) < FEW:
         yield from map(work, items)
         return
-    pool = ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(cores, spawning.CONTEXT)
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:

@@ -30,6 +30,7 @@ from bench import (
     duplicates,
     findings,
     lineage,
+    locks,
     names,
     plan,
     pool,
@@ -240,7 +241,7 @@ def prepare(
         source="" if source is None else str(source.resolve()),
     )
     with contextlib.nullcontext(Path()) if source is None else archive.opened(source, data_home) as root:
-        return _write(spec, root, blank, folder, progress, recipe, say)
+        return _written(spec, root, blank, folder, progress, recipe, say)
 
 
 def open_prepared(name: str, data_home: Path) -> Prepared:
@@ -303,7 +304,7 @@ def _copied(
         homepage="",
     )
     blank = replace(index, name=name, title=title, stamp=stamp, hash="", entries=(), native=True, source="")
-    return _write(spec, Path(), blank, folder, progress, recipe, say)
+    return _written(spec, Path(), blank, folder, progress, recipe, say)
 
 
 @functools.lru_cache(maxsize=2)
@@ -315,6 +316,18 @@ def _natives(folder: str, content: str) -> Callable[[str], tuple[np.ndarray, np.
     entries = {entry.sample.id: entry for entry in index.entries}
     read = Prepared(Path(folder), index).reader()
     return lambda name: read(entries[name])
+
+
+def _written(
+    spec: DatasetSpec, root: Path, blank: Index, folder: Path, progress: Progress, recipe: Recipe | None, say: Say
+) -> Prepared:
+    """Write a data set, one process at a time: who waited for another takes what that one made."""
+    wait = functools.partial(say, f"{blank.name} is being prepared by another process; waiting for it")
+    with locks.turn(folder.parent / f".{folder.name}.lock", wait):
+        found = _read_index(folder)
+        if found is not None and (found.stamp, found.native) == (blank.stamp, blank.native):
+            return Prepared(folder, found)
+        return _write(spec, root, blank, folder, progress, recipe, say)
 
 
 def _write(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import multiprocessing
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Literal, Self
 
+from bench import spawning
 from bench.serve import Done, Ready, Refused, Said, Work, serve
 
 TICK = 0.5
@@ -175,7 +175,7 @@ class Team:
         limits: Limits | None = None,
         restarts: Callable[[object], bool] = lambda content: False,
     ) -> None:
-        self.context = multiprocessing.get_context("spawn")
+        self.context = spawning.CONTEXT
         self.work, self.size, self.restarts = work, size, restarts
         self.limits = Limits() if limits is None else limits
         self.waiting: deque[tuple[int, object]] = deque()

@@ -1,12 +1,13 @@
 """The `bench` command with a fault in it: it dies while it writes a file; run as a script by the fault campaign.
 
 FAULT names what is being written and how often that goes well first: `tear:record.json:2` dies with a torn third record,
-`rename:record.json:0` between writing the first one and giving it its name. Workers load this file as their main module
-and have the same fault.
+`rename:record.json:0` between writing the first one and giving it its name. Workers are made to load this file as their
+main module, and have the same fault.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -51,7 +52,10 @@ if FAULT:
     install()
 
 if __name__ == "__main__":
+    from bench import spawning
     from bench.cli import main
+
+    spawning.without_main = contextlib.nullcontext  # ty: ignore[invalid-assignment]
 
     sys.argv[0] = "bench"
     main()

@@ -40,7 +40,7 @@ BLOCKS = {
 
 # Each layer may import the ones before it (and modules of its own line); top to bottom is the direction of data.
 LAYERS = [
-    {"specs", "errors", "quantities", "cli_rows", "connected"},
+    {"specs", "errors", "quantities", "cli_rows", "connected", "spawning"},
     {"records", "names", "findings"},
     {"protocols"},
     {"catalog", "datasets", "architectures", "own_losses", "own_profiles"},
@@ -101,7 +101,7 @@ LAYERS = [
     },
     {"overview"},
     {"report"},
-    {"contact", "recompute", "selection"},
+    {"contact", "recompute", "selection", "frames"},
     {"compare", "verify", "evidence"},
     {"auditpage"},
     {"device", "forward", "looks", "networks"},
@@ -116,7 +116,9 @@ LAYERS = [
     {"onecell"},
     {"overlay", "trained"},
     {"predict"},
-    {"cli_options", "cli_screen", "cli_show", "glyphs"},
+    {"places", "conduct"},
+    {"cli_options", "cli_show", "glyphs"},
+    {"cli_screen"},
     {
         "cli_architecture",
         "cli_audit",
@@ -135,6 +137,7 @@ LAYERS = [
         "cli_watch",
     },
     {"cli_study"},
+    {"library"},
     {"cli_run"},
     {"cli_cell"},
     {"cli"},

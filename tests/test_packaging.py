@@ -48,7 +48,7 @@ def test_a_wheel_lists_runs_and_uninstalls_beside_hugging_face_datasets(tmp_path
     assert {"bench", wheel.name.split("-py3")[0] + ".dist-info"} == {name.split("/")[0] for name in names}
     assert "bench/_builtin/reference/published.csv" in names
     assert {"bench/_builtin/datasets/smear.py", "bench/_builtin/architectures/unet.py", "bench/templates/report.html",
-            "bench/studies/quick.toml"} <= set(names)  # fmt: skip
+            "bench/studies/quick.toml", "bench/py.typed"} <= set(names)  # fmt: skip
 
     run([sys.executable, "-m", "venv", str(tmp_path / "venv")], tmp_path)
     python = str(tmp_path / "venv" / "bin" / "python")
