@@ -24,6 +24,7 @@ from bench import (
     checkpoint,
     evaluate,
     execution,
+    film,
     looks,
     losses,
     measures,
@@ -53,7 +54,7 @@ from bench.prepare import Prepared, reopen
 from bench.records import Efficiency, Execution, Failure, Record, Status, TrialStatus
 from bench.specs import Cell, Recipe, Split, Study
 from bench.store import raise_if_full, read_arrays, sha256, write_arrays, write_bytes, writing
-from bench.trainer import Trainer, check_weights, seed_of
+from bench.trainer import Halted, Trainer, check_weights, seed_of
 
 LOST = {
     TrialStatus.COLLAPSED: ("Collapsed", "It calls every validation pixel the same class."),
@@ -121,9 +122,10 @@ def run(cell: Cell, ingredients: dict[str, object], job: Job, emit: Emit) -> Rec
         raise
     except (Exception, SystemExit) as error:  # sys.exit in a network ends its cell, not the worker
         raise_if_full(error, job.store.cell(cell))  # a library met it first, as optuna does in its journal
-        log = traceback.format_exc()
+        log = "" if isinstance(error, Halted) else traceback.format_exc()
         failure = Failure(phase=state.phase, kind=type(error).__name__, message=str(error)[:2000])
         status = Status.OUT_OF_MEMORY if out_of_memory(error) else Status.FAILED
+        status = Status.INTERRUPTED if isinstance(error, Halted) else status
         state.record = replace(state.record, status=status, error=failure)
     finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = replace(state.record, finished=finished, peak_memory_mb=peak_memory(device))
@@ -165,7 +167,8 @@ def _run_network(state: _Bench, expression: str) -> None:
         free = room(state.device, sharing(state.job.device, state.device, state.job.workers)) / 2
         pairs = {split: place(images, masks, rows[split], state.device, free) for split in ("train", "val")}
         trainer = _trainer(state, expression, pairs["train"], pairs["val"])
-        trainer.watched = _watched(state, masks, owners, rows["val"])
+        trainer.watched = _watched(state, masks, owners, rows["val"], looks.WATCHED)
+        trainer.film = _film(state, images, masks, owners, rows["val"]) if state.job.watch else None
     with state.timed("measure"):
         steps = plan.steps(state.cell, state.job.study, len(rows["train"]))
         ahead = plan.seconds(state.cell, state.job.study)
@@ -341,11 +344,21 @@ def _write_examples(state: _Bench) -> None:
     write_arrays(path, data=np.array(data), ids=np.array(_ids(state, kept)), **pictures)
 
 
-def _watched(state: _Bench, masks: np.ndarray, owners: np.ndarray, rows: Sequence[int]) -> tuple[int, ...]:
+def _watched(state: _Bench, masks: np.ndarray, owners: np.ndarray, rows: Sequence[int], count: int) -> tuple[int, ...]:
     """Which of the validation rows are watched while a network learns: of each chosen image the fullest window."""
-    picked = evaluate.chosen(state.prepared.index.entries, state.positions["val"], looks.WATCHED)
+    picked = evaluate.chosen(state.prepared.index.entries, state.positions["val"], count)
     own = [[place for place, row in enumerate(rows) if owners[row] == position] for position in picked]
     return tuple(max(group, key=lambda place: len(np.unique(masks[rows[place]]))) for group in own)
+
+
+def _film(state: _Bench, images: np.ndarray, masks: np.ndarray, owners: np.ndarray, rows: Sequence[int]) -> looks.Film:
+    """Begin the film of a cell, with the images and their true masks."""
+    places = _watched(state, masks, owners, rows, state.job.watch)
+    shown = [rows[place] for place in places]
+    folder, key = film.folder(state.job.store.cell(state.cell)), state.record.fingerprint
+    ids = _ids(state, (int(owners[row]) for row in shown))
+    film.begin(folder, key, ids, [np.asarray(images[row]) for row in shown], [np.asarray(masks[row]) for row in shown])
+    return looks.Film(folder, key, places)
 
 
 def _write_epochs(

@@ -16,6 +16,7 @@ from bench import (
     __version__,
     catalog,
     cli_architecture,
+    cli_cell,  # noqa: F401 - it adds itself to `bench run`
     cli_check,
     cli_compare,
     cli_dashboard,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from bench.records import Epoch, Record
@@ -21,7 +22,9 @@ class Event:
         trial: The number of the trial, from 0; None outside the tuning.
         lr: The rate of the training that the epoch is of.
         epoch: The epoch that has ended, for `epoch`.
-        images_s: Throughput of its training [images/s].
+        images_s: Throughput of its training [images/s]; None where a resumed training tells its earlier epochs again.
+        rate: What the schedule had made of the rate by the last step of the epoch; None likewise.
+        memory_mb: Peak memory so far, of the process or of the device [MiB].
         record: What was stored, for `finished`.
     """
 
@@ -32,6 +35,8 @@ class Event:
     lr: float | None = None
     epoch: Epoch | None = None
     images_s: float | None = None
+    rate: float | None = None
+    memory_mb: float | None = None
     record: Record | None = None
 
 
@@ -47,6 +52,8 @@ class Job:
         threads: Of the processor, for this worker.
         workers: How many share the machine.
         checkpoint_s: A training that goes on longer leaves a checkpoint every so often [s].
+        watch: Validation images whose class maps are kept after every epoch, for a film; 0 for none.
+        stop: When this file appears, training ends after the epoch it is at, to be taken up later.
     """
 
     study: Study
@@ -55,6 +62,8 @@ class Job:
     threads: int
     workers: int = 1
     checkpoint_s: float = 60.0
+    watch: int = 0
+    stop: Path | None = None
 
     @property
     def store(self) -> Store:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bench import thumbnails
+from bench import film, thumbnails
 
 STEPS = 8
 """About how many epochs are looked at, the best one besides."""
@@ -57,3 +58,27 @@ class Looks:
         if better and best_before not in self.epochs:
             kept.pop(best_before, None)
         kept[epoch] = self.maps()
+
+
+@dataclass(slots=True)
+class Film:
+    """What becomes of some images after every epoch, in files that grow while somebody looks at them.
+
+    Attributes:
+        folder: Of the film, see `bench.film`.
+        key: What the film is of.
+        watched: Which images, by their places among the validation pairs.
+    """
+
+    folder: Path
+    key: str
+    watched: Sequence[int]
+    looks: Looks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.looks = Looks(self.watched, frozenset())
+
+    def keep(self, trial: int | None, epoch: int) -> None:
+        """Write what the last validation gave."""
+        if self.watched:
+            film.write(self.folder, self.key, trial, epoch, self.looks.maps().numpy())

@@ -79,6 +79,11 @@ def ingredients(
     return shared | trained | started | own | {"code": code, "versions": dict(versions)}
 
 
+def tuning(ingredients: Mapping[str, Any]) -> str:
+    """The fingerprint of the tuning that all seeds of a cell share: that of the cell of seed 0."""
+    return digest({**ingredients, "cell": {**ingredients["cell"], "seed": 0}})
+
+
 def differences(one: object, other: object, path: str = "") -> Iterator[tuple[str, object, object]]:
     """The ingredients in which two cells differ: the dotted name of each, and its value in the one and the other."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):

@@ -2,6 +2,7 @@
 
     results/<study>/study.toml
     results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/{record.json, counts.npz, ..}
+    results/<study>/cells/<dataset>/<architecture>/<loss>/f0-s0/training/{epochs.csv, strip.png, ..}, see bench.logbook
     results/<study>/tuning/<dataset>/<architecture>/<loss>/f0/{journal, trials.json}
     results/<study>/executions/<architecture>/<circumstances>.json
     results/<study>/examples/<dataset>/f0.npz

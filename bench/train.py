@@ -24,6 +24,9 @@ from bench.specs import Budget, Recipe
 Watch = Callable[[Epoch, float | None], bool]
 """Told about each epoch and the throughput of its training [images/s]; answers whether to stop."""
 
+See = Callable[[int, Tensor], None]
+"""Shown a batch of class maps (n, H, W), and the place of the first one among the validation images."""
+
 RUNAWAY = 10.0
 """An epoch whose loss becomes so many times what it was in its first step, and so many at least, has diverged."""
 
@@ -128,6 +131,7 @@ def fit(
     resume: Callable[[Training], object] = lambda training: None,
     keep: Keep = lambda training: None,
     watched: Sequence[int] = (),
+    see: See = lambda first, predicted: None,
 ) -> Fit:
     """Train the network of a forward in place; see `Fit` for what comes back.
 
@@ -144,12 +148,18 @@ def fit(
         resume: Brings the training to where a checkpoint left it.
         keep: Called after every epoch but the last.
         watched: Validation images, by their places, whose class maps are kept after some epochs; changes nothing else.
+        see: Shown the class maps of every validation.
     """
     network, augment, looks = forward.network, preset(recipe.augment), Looks(watched, epochs(budget.epochs))
     torch.manual_seed(seed)  # for layers that draw, as dropout does: no training depends on the one before it
     training = Training(network, optimiser(network, recipe, lr), weights(network), forward.execution)
     steps = budget.epochs * parts(len(train), recipe.batch)
     resume(training)
+
+    def look(first: int, predicted: Tensor) -> None:
+        looks.see(first, predicted)
+        see(first, predicted)
+
     for epoch in training.history:
         watch(epoch, None)
     began, taken = time.perf_counter() - training.seconds, len(training.history) * steps // budget.epochs
@@ -168,7 +178,7 @@ def fit(
 
         mean_loss = losses.mean()  # waits for the device
         speed = seen / (time.perf_counter() - epoch_began)
-        score = validate(forward, val, classes, recipe.batch, looks.see) if mean_loss is not None else None
+        score = validate(forward, val, classes, recipe.batch, look) if mean_loss is not None else None
         epoch = Epoch(epoch=number, loss=mean_loss, value=score and score[0], seconds=time.perf_counter() - began)
         training.take(epoch, looks, collapsed=score is not None and score[1], speed=speed)
         stop = watch(epoch, speed)
@@ -190,7 +200,7 @@ def validate(
     pairs: Pairs,
     classes: int,
     batch: int,
-    see: Callable[[int, Tensor], None] = lambda first, predicted: None,
+    see: See = lambda first, predicted: None,
 ) -> tuple[float, bool]:
     """mdice_d_fg on pairs at training size, in [0, 1], and whether all is called one class although it is not.
 

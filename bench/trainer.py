@@ -11,16 +11,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench import catalog, checkpoint, networks, plan, train, tune
+from bench import catalog, checkpoint, device, networks, plan, train, tune
 from bench.data import Pairs
 from bench.errors import DataError
 from bench.execution import Memory, Timer, fitting
 from bench.forward import Forward
 from bench.job import Emit, Event, Job
+from bench.looks import Film
 from bench.losses import Loss
 from bench.records import Epoch, Execution, Trial, TrialStatus
 from bench.specs import Cell, Recipe
 from bench.store import write_bytes
+
+
+class Halted(Exception):
+    """The file appeared that ends a training after the epoch it is at; a checkpoint holds what was done."""
 
 
 @dataclass(slots=True)
@@ -37,6 +42,7 @@ class Trainer:
         ingredients: Those of the cell; the tuning's key is made from them.
         emit: Told about each epoch.
         watched: Validation images, by their places, whose class maps the trainings of seed 0 keep after some epochs.
+        film: Keeps those of some images after every epoch; None where nobody looks.
     """
 
     cell: Cell
@@ -52,6 +58,7 @@ class Trainer:
     ingredients: dict[str, object]
     emit: Emit
     watched: tuple[int, ...] = ()
+    film: Film | None = None
     initial: dict[int, dict[str, Tensor]] = field(default_factory=dict[int, dict[str, Tensor]])  # by seed
     forwards: dict[Execution, Forward] = field(default_factory=dict[Execution, Forward])  # the latest alone
 
@@ -63,9 +70,7 @@ class Trainer:
     @property
     def key(self) -> str:
         """The fingerprint of the tuning: that of the cell of seed 0."""
-        named = self.ingredients["cell"]
-        assert isinstance(named, dict)
-        return plan.digest({**self.ingredients, "cell": {**named, "seed": 0}})
+        return plan.tuning(self.ingredients)
 
     def trials(self) -> tuple[Trial, ...]:
         """The trials of the cell's tuning, those that are not in its journal yet run now."""
@@ -126,10 +131,18 @@ class Trainer:
             check_weights(cell, self.ingredients)  # after they were read: now they are those that are named
             self.initial[seed] = train.weights(network)
         path = folder / "checkpoint.safetensors"
-        keep = _Keeper(path, key, self.job.checkpoint_s)
+        name = "the last training" if trial is None else f"trial {trial + 1}"
+        keep = _Keeper(path, key, self.job.checkpoint_s, self.job.stop, name)
+        if _wanted(self.job.stop):
+            raise Halted(f"{self.job.stop} was there before the first epoch of {name}.")
+        under_way: list[train.Training] = []
+
+        def resumed(training: train.Training) -> None:
+            under_way[:] = [training]
+            checkpoint.restore(path, training, key)
 
         def told(epoch: Epoch, speed: float | None) -> bool:
-            self.emit(Event(kind="epoch", cell=self.cell, trial=trial, lr=lr, epoch=epoch, images_s=speed))
+            self._tell(trial, lr, epoch, speed, under_way[0])
             return watch(epoch)
 
         def once(execution: Execution) -> train.Fit:
@@ -145,12 +158,22 @@ class Trainer:
                 lr=lr,
                 seed=seed_of(cell),
                 watch=told,
-                resume=lambda training: checkpoint.restore(path, training, key),
+                resume=resumed,
                 keep=keep,
                 watched=self.watched if seed == 0 else (),
+                **({"see": self.film.looks.see} if self.film else {}),
             )
 
         return fitting(self.execution, once, self.adapt)
+
+    def _tell(self, trial: int | None, lr: float, epoch: Epoch, speed: float | None, training: train.Training) -> None:
+        """Tell the outside about an epoch; a frame of the film is there before whoever hears of it looks."""
+        if self.film and speed is not None and epoch.value is not None:
+            self.film.keep(trial, epoch.epoch)
+        rate = None if speed is None else float(training.optimiser.param_groups[0]["lr"])
+        memory = device.peak_memory(self.train.device)
+        of = Event(kind="epoch", cell=self.cell, trial=trial, lr=lr, epoch=epoch, images_s=speed)
+        self.emit(replace(of, rate=rate, memory_mb=memory))
 
     def timer(self, recipe: Recipe, device: torch.device) -> Timer:
         """What times ways to run the network."""
@@ -189,16 +212,25 @@ class _Keeper:
     path: Path
     key: str
     every: float
+    stop: Path | None
+    name: str
     cost: float = 0.0
     since: float = field(default_factory=time.perf_counter)
 
     def __call__(self, training: train.Training) -> None:
-        began = time.perf_counter()
-        if began - self.since < (self.every and max(self.every, 20 * self.cost)):
+        began, halt = time.perf_counter(), _wanted(self.stop)
+        if not halt and began - self.since < (self.every and max(self.every, 20 * self.cost)):
             return
         checkpoint.save(self.path, training, self.key)
+        if halt:
+            raise Halted(f"{self.stop} ended it after epoch {len(training.history)} of {self.name}.")
         self.since = time.perf_counter()
         self.cost = self.since - began
+
+
+def _wanted(stop: Path | None) -> bool:
+    """Whether somebody wants training to end."""
+    return stop is not None and stop.exists()
 
 
 def check_weights(cell: Cell, ingredients: dict[str, object]) -> None:

@@ -104,8 +104,9 @@ def test_no_number_stands_twice():
     assert len(rows) == len(set(rows))
 
 
-def test_a_number_of_our_definition_and_a_split_of_our_size_may_stand_beside_ours(tmp_path: Path):
-    found = published.beside(board(kept(tmp_path)), BINARY, loaded(tmp_path, {}))
+@pytest.mark.parametrize("leaked", [None, {"val": 0, "test": 0}], ids=["never audited", "audited"])
+def test_a_number_of_our_definition_and_a_split_of_our_size_may_stand_beside_ours(tmp_path: Path, leaked: object):
+    found = published.beside(board(kept(tmp_path, leaked=leaked)), BINARY, loaded(tmp_path, {}))
 
     assert [()] == stamps(found)
     assert "0 of 1 of ours are higher" == found[0].standing  # 0.75 here
