@@ -76,19 +76,18 @@ def predict(
     """Apply a stored cell to pictures: class maps, overlays, counts."""
     from bench import overlay
     from bench.store import check_room
-    from bench.trained import find, opened
+    from bench.trained import find, itself, opened
 
     paths = found(images)
     overlay.check_folder(to, overwrite=overwrite)
     overlay.check_apart(to, paths)
-    itself = (Path(cell) / "record.json").is_file()
-    trained = opened(Path(cell) if itself else find(cell, study_folder(study, results)), force=force)
+    trained = opened(Path(cell) if itself(cell) else find(cell, study_folder(study, results)), force=force)
     from bench.device import out_of_memory
     from bench.predict import Model, Options  # torch is loaded only for what can be done
 
     options = Options(
         how=how.value,  # ty: ignore[invalid-argument-type] - made one of its own
-        size=_size(size), overlap=overlap, flips=flips, blur=blur, threshold=threshold,
+        size=edges(size), overlap=overlap, flips=flips, blur=blur, threshold=threshold,
     )  # fmt: skip
     model = Model(trained, device, batch)
     check_room(to)
@@ -157,18 +156,18 @@ def _check(paths: list[Path], classes: int) -> None:
 
     with cli_screen.bar(console(), "Checking pictures") as progress:
         for number, path in enumerate(paths, 1):
-            overlay.check_picture(path, _reader()(path), classes)
+            overlay.check_picture(path, reader()(path), classes)
             progress(number, len(paths))
 
 
 def _read(paths: list[Path], held: list[np.ndarray]) -> Iterator[np.ndarray]:
     """The pictures, each kept in `held` until its prediction has been drawn on it."""
     for path in paths:
-        held.append(_reader()(path))
+        held.append(reader()(path))
         yield held[-1]
 
 
-def _reader() -> Callable[[Path], np.ndarray]:
+def reader() -> Callable[[Path], np.ndarray]:
     """Reads a file as every data set made of files is read: RGB, uint8 (H, W, 3)."""
     import importlib
 
@@ -207,7 +206,12 @@ def _summary(rows: list[Count], images: int) -> None:
     say("By picture: counts.csv")
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def edges(text: str | None) -> tuple[int, int] | None:
+    """The (height, width) in the text of an option `--size` [pixels].
+
+    Raises:
+        StudyError: If it is no such text.
+    """
     if text is None:
         return None
     edges = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench import checkpoint, evaluate, networks
 from bench.catalog import architecture
+from bench.convert import Converted, convert
 from bench.device import resolve_device
 from bench.errors import DataError, StoreError, StudyError
 from bench.fit import Window, cut, windows
@@ -22,7 +23,7 @@ from bench.forward import Forward
 from bench.records import Execution, Record
 from bench.runner import check_device
 from bench.specs import ClassSpec, Recipe
-from bench.trained import Trained, find, opened
+from bench.trained import Trained, find, itself, opened
 
 Item = TypeVar("Item")
 FLIPS = ((), (-1,), (-2,), (-2, -1))
@@ -105,6 +106,7 @@ class Model:
         self.record: Record = trained.record
         self.device = resolve_device(device)
         self.recipe = trained.recipe
+        self._trained = trained
         network = _network(trained).to(self.device).eval()
         way = trained.record.execution or Execution(precision="fp32", micro_batch=trained.recipe.batch)
         # eager: graphs are of training only, and compiling for each size of picture takes longer than predicting it
@@ -139,6 +141,25 @@ class Model:
         for some in _batched(map(_checked, images), self._forward.execution.micro_batch):
             for found in self._flipped(some, options):
                 yield _finished(found, options)
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        pictures: Iterable[NDArray[np.uint8]] = (),
+        size: tuple[int, int] | None = None,
+    ) -> Converted:
+        """Write the network as `.onnx` (images to probabilities) or `.safetensors`, which `load` takes; and a note.
+
+        Args:
+            path: The file; `path` + `.md` says how it is used.
+            pictures: What ONNX is compared on, as for `predict`; generated pictures without any.
+            size: (height, width) that the network sees; None for that of the study [pixels].
+        Raises:
+            StudyError: If the network cannot be exported, or what was exported differs from it.
+        """
+        some = [_checked(image) for image in pictures]
+        return convert(self._forward.network, self._trained, Path(path), pictures=some, size=size)
 
     def _flipped(self, images: tuple[np.ndarray, ...], options: Options) -> list[Prediction]:
         found = list(self._plain(images, options))
@@ -214,7 +235,7 @@ def load(
     """A trained cell, ready for pictures.
 
     Args:
-        cell: Its folder, or its key in a study, as `smear/unet/dice+ce/f0-s0`.
+        cell: Its folder, its key in a study, as `smear/unet/dice+ce/f0-s0`, or the .safetensors made of it.
         results: The folder of all studies, where a key is given.
         study: The name of the study, likewise; None for the newest.
         device: auto, cpu, cuda or cuda:i.
@@ -228,7 +249,7 @@ def load(
     from bench.report import newest
 
     folder = Path(cell)
-    if not (folder / "record.json").is_file():
+    if not itself(cell):
         folder = find(str(cell), Path(results) / study if study else newest(Path(results)))
     return Model(opened(folder, force=force), device, batch)
 

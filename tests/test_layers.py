@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "check_learning", "check_losses", "check_networks", "checkpoint", "criteria", "data", "device", "distances", "estimate",
+    "augment", "cell", "check_learning", "check_losses", "check_networks", "checkpoint", "convert", "criteria", "data", "device", "distances", "estimate",
     "evaluate", "execution", "forward", "looks", "networks", "outline", "predict", "train", "trainer", "tune",
 }  # fmt: skip
 
@@ -111,6 +111,7 @@ LAYERS = [
     {"engines"},
     {"runner"},
     {"overlay", "trained"},
+    {"convert"},
     {"predict"},
     {"cli_options", "cli_screen", "cli_show"},
     {
@@ -118,6 +119,7 @@ LAYERS = [
         "cli_audit",
         "cli_check",
         "cli_compare",
+        "cli_convert",
         "cli_costs",
         "cli_data",
         "cli_download",
