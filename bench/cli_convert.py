@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli_options import Results, console, say, study_folder
-from bench.cli_predict import edges, found, reader
+from bench.cli_predict import edges
 from bench.errors import StudyError
+from bench.pictured import found, read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ def convert(
     trained = opened(folder, force=force)
     from bench.predict import Model  # torch is loaded only for what can be done
 
-    pictures = [reader()(path) for path in paths] or _stored(folder, trained.record.cell.fold)
+    pictures = [read(path) for path in paths] or _stored(folder, trained.record.cell.fold)
     model = Model(trained, "cpu")
     with console().status(f"Writing {to.name}"):
         done = model.export(to, pictures=pictures, size=edges(size))

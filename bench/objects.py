@@ -285,7 +285,7 @@ def _centred(objects: Labels) -> Iterator[tuple[tuple[slice, ...], Values, NDArr
     if not depths:
         return
     radii, areas = (np.array([way(part) for part in parts]) for way, parts in ((np.max, depths), (np.sum, insides)))
-    apart = max(1, round(APART * _weighted_median(radii, areas)))
+    apart = max(1, round(APART * weighted_median(radii, areas)))
     for window, depth in zip(windows, depths, strict=True):
         if depth.max() <= 1 or max(depth.shape) <= apart:  # too thin, or too small, for two
             centres = np.argwhere(depth == depth.max())[:1]
@@ -294,7 +294,8 @@ def _centred(objects: Labels) -> Iterator[tuple[tuple[slice, ...], Values, NDArr
         yield window, depth, centres
 
 
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """The value that half of the weight lies at or below; both (n,), n at least 1."""
     order = np.argsort(values, kind="stable")
     heard = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(heard, heard[-1] / 2)])

@@ -110,7 +110,7 @@ LAYERS = [
     {"estimate", "attempts", "refusals"},
     {"engines"},
     {"runner"},
-    {"overlay", "trained"},
+    {"blending", "overlay", "pictured", "trained"},
     {"convert"},
     {"predict"},
     {"cli_options", "cli_screen", "cli_show"},
