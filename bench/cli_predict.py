@@ -96,7 +96,7 @@ def predict(
     objects: Annotated[bool, typer.Option("--objects", help="Count objects, touching ones by a watershed.")] = False,
     min_area: Annotated[
         int | None,
-        typer.Option(metavar="PIXELS", min=0, help="Objects below do not count; default: a tenth of the typical one."),
+        typer.Option(metavar="PIXELS", min=0, help="Smaller objects do not count; default: a fifth of the typical."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")] = "auto",
     batch: Annotated[

@@ -23,10 +23,6 @@ SAMPLED = 4096
 """Pixels that show a photograph to be none of a few colours, before all are looked at."""
 
 
-SPECK = 0.1
-"""Components below this share of the typical area in a picture are no cells, where nobody says what is too small."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
     """A line of the table of all pictures.
@@ -96,7 +92,7 @@ def counts(
         labels: Places in `classes`, uint8 (H, W).
         classes: All of them.
         split: Whether objects are counted.
-        min_area: Components below do not count [pixels]; None for `SPECK` of the typical one.
+        min_area: Components below do not count [pixels]; None for `objects.SPECK` of the typical one.
     """
     pixels = np.bincount(labels.ravel(), minlength=len(classes))
     return [
@@ -112,22 +108,7 @@ def counts(
 
 
 def _objects(mask: NDArray[np.bool_], min_area: int | None) -> int:
-    return objects.watershed_count(without_specks(objects.components(mask), min_area))
-
-
-def without_specks(numbered: objects.Labels, least: int | None = None) -> objects.Labels:
-    """The components that are large enough, numbered anew.
-
-    Args:
-        numbered: int32 (H, W), as `components` gives them.
-        least: Area from which on they are [pixels]; None for `SPECK` of the typical area: the median over components
-            weighted by area, which needs no length and does not hear specks.
-    """
-    areas = np.bincount(numbered.ravel())[1:]
-    if not areas.size:
-        return numbered
-    enough = areas >= (SPECK * objects.weighted_median(areas, areas) if least is None else least)
-    return np.concatenate([[0], np.where(enough, np.cumsum(enough), 0)]).astype(np.int32)[numbered]
+    return objects.watershed_count(objects.components(mask), min_area)
 
 
 def write_counts(path: Path, rows: Iterable[Count]) -> None:
