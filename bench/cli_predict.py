@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import Results, complain, console, say, show, study_folder
+from bench.cli_options import Results, console, say, show, study_folder
 from bench.errors import BenchError, DataError, StudyError
 from bench.pictured import MANIFEST, found, read, turned
 
@@ -126,7 +126,6 @@ def predict(
     )  # fmt: skip
     model = Model(trained, device, batch)
     check_room(to)
-    _hint(model, options)
     names = dict(zip(paths, overlay.stems(paths), strict=True))
     wanted = Wanted(
         folder=to, names=names, earlier=pictured.names(to),
@@ -147,6 +146,7 @@ def predict(
         if done.predicted:
             overlay.write_counts(to / "counts.csv", done.rows)
             _manifest(model, options, wanted, done)
+    _hint(model, options)
     _told(done, to)
 
 
@@ -197,7 +197,7 @@ def _hint(model: Model, options: Options) -> None:
     if options.how.value == "as-trained" or model.recipe.fit == "tile" or options.scale or options.size:
         return
     height, width = model.recipe.size
-    complain(
+    say(
         f"The study showed its pictures at {height}x{width}; --how {options.how.value} shows them at their own scale. "
         "Where that is another, --scale S brings cells to the size that the network knows."
     )

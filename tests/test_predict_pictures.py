@@ -235,3 +235,13 @@ def test_a_data_card_that_counts_leaks_can_stand_in_a_set(cell: tuple[Path, Reco
     cards = [replace(cell[1].data, leaked={"test": 1}) for _ in range(2)]
 
     assert 1 == len(set(cards))
+
+
+def test_the_command_says_that_cells_are_shown_at_another_size_than_the_network_knows(
+    cell: tuple[Path, Record], tmp_path: Path
+):
+    words = cell[0], saved(tmp_path / "a.png"), "--to", tmp_path / "out", "--overwrite", "--device", "cpu", "--how"
+
+    assert "The study showed its pictures at 32x32; --how whole shows" in call("predict", *words, "whole")[1]
+    assert "The study showed" not in call("predict", *words, "tile", "--scale", "0.5")[1]
+    assert "The study showed" not in call("predict", *words, "as-trained")[1]
