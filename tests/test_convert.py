@@ -217,5 +217,5 @@ def test_every_architecture_is_exported_and_agrees(cell: tuple[Path, Record], na
     assert FREE.get(name, ("batch", "height", "width")) == done.axes
 
 
-FREE: dict[str, tuple[str, ...]] = {name: ("batch",) for name in ("pspnet", "swinunet", "upernet")}
+FREE: dict[str, tuple[str, ...]] = dict.fromkeys(("pspnet", "swinunet", "upernet"), ("batch",))
 """Networks with fewer free axes than three."""
