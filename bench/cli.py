@@ -19,6 +19,7 @@ from bench import (
     cli_cell,  # noqa: F401 - it adds itself to `bench run`
     cli_check,
     cli_compare,
+    cli_convert,
     cli_dashboard,
     cli_explain,
     cli_figures,
@@ -50,6 +51,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(run_app, name="run")
 app.add_typer(cli_architecture.show_app, name="show")
 app.command("predict")(cli_predict.predict)
+app.command("convert")(cli_convert.convert)
 
 
 class Axis(StrEnum):

@@ -87,7 +87,7 @@ def sharing(name: str, device: torch.device, workers: int) -> int:
 
 def room(device: torch.device, workers: int) -> float:
     """Memory that data may take on a device: a quarter of what is free, and this worker's share of it [bytes]."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     return free / 4 / workers
 
 
@@ -157,7 +157,7 @@ def peak_memory(device: torch.device) -> float | None:
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), None)
 
 
-def _free_memory() -> float:
+def free_memory() -> float:
     """Memory that new work may take without swapping, within the limit of the control group if there is one [bytes]."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -166,5 +166,7 @@ def _free_memory() -> float:
         return 4 * 2.0**30
     with contextlib.suppress(OSError, ValueError):
         limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
-        free = min(free, max(limit - used, 0))
+        stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        cached = int(stat.get("active_file", 0)) + int(stat.get("inactive_file", 0))  # given back when it is needed
+        free = min(free, max(limit - used + cached, 0))
     return free

@@ -165,6 +165,28 @@ def flops(network: nn.Module, divisor: int, size: tuple[int, int]) -> int:
     return counter.get_total_flops()
 
 
+@torch.no_grad()
+def bytes_per_pixel(network: nn.Module, divisor: int) -> float:
+    """What the largest layer of a network reads and writes at once, for each pixel of an image; all of it takes more.
+
+    Measured on a small image: of convolutions it is the same at any size, of attention over an image it grows.
+    """
+    found = [0]
+    height, width = padded((64, 64), divisor)
+
+    def look(_: nn.Module, given: tuple[object, ...], made: object) -> None:
+        tensors = [one for one in (*given, made) if isinstance(one, Tensor)]
+        found.append(sum(one.numel() * one.element_size() for one in tensors))
+
+    hooks = [one.register_forward_hook(look) for one in network.modules() if not any(one.children())]
+    try:
+        network.eval()(blank(network, (height, width)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(found) / (height * width)
+
+
 def blank(network: nn.Module, size: tuple[int, int]) -> Tensor:
     """One image of zeros, float (1, 3, H, W), where a network is."""
     device = next((one.device for one in network.parameters()), torch.device("cpu"))

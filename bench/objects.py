@@ -26,6 +26,9 @@ EIGHT = np.ones((3, 3), bool)
 APART = 0.7
 """How far two centres of touching cells are apart at least, of the radius of a typical cell in the picture."""
 
+SPECK = 0.2
+"""Area of the smallest cell, of that of a disc with the typical radius: half of the smallest in Blood-Cell's masks."""
+
 Labels = NDArray[np.int32]
 """0 for the background, 1 to n for the objects (H, W)."""
 
@@ -154,9 +157,13 @@ def watershed_split(objects: Labels) -> Labels:
     return watershed(-depth, markers, mask=objects > 0, connectivity=2)
 
 
-def watershed_count(objects: Labels) -> int:
-    """How many pieces `watershed_split` would make, without the flooding."""
-    return sum(len(centres) for _, _, centres in _centred(objects))
+def watershed_count(objects: Labels, least: float | None = 0) -> int:
+    """How many pieces `watershed_split` would make of components of `least` pixels and more; None for `SPECK`."""
+    found = [(depth.max(), np.count_nonzero(depth), len(centres)) for _, depth, centres in _centred(objects)]
+    radii, areas, pieces = np.array(found).reshape(-1, 3).T
+    if least is None and found:
+        least = SPECK * math.pi * _weighted_median(radii, areas) ** 2
+    return int(pieces[areas >= (least or 0)].sum())
 
 
 def pixels_per_object(masks: Iterable[np.ndarray], classes: int) -> Values:
@@ -296,8 +303,7 @@ def _centred(objects: Labels) -> Iterator[tuple[tuple[slice, ...], Values, NDArr
 
 def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     order = np.argsort(values, kind="stable")
-    heard = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(heard, heard[-1] / 2)])
+    return float(values[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
 
 
 def _only(

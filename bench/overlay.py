@@ -77,14 +77,29 @@ def npy(probabilities: NDArray[np.float32], kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def counts(image: str, labels: NDArray[np.uint8], classes: Sequence[ClassSpec], *, split: bool) -> list[Count]:
-    """Pixels of each class, and its objects where asked for: components, touching cells parted by a watershed."""
+def counts(
+    image: str,
+    labels: NDArray[np.uint8],
+    classes: Sequence[ClassSpec],
+    *,
+    split: bool,
+    min_area: int | None = None,
+) -> list[Count]:
+    """Pixels of each class, and its objects where asked for: components, touching cells parted by a watershed.
+
+    Args:
+        image: The name of the picture.
+        labels: Places in `classes`, uint8 (H, W).
+        classes: All of them.
+        split: Whether objects are counted.
+        min_area: Components below do not count [pixels]; None for `objects.SPECK` of the typical one.
+    """
     pixels = np.bincount(labels.ravel(), minlength=len(classes))
     return [
         Count(
             image=image,
             name=spec.name,
-            objects=objects.watershed_count(objects.components(labels == label)) if split and label else None,
+            objects=_objects(labels == label, min_area) if split and label else None,
             pixels=int(pixels[label]),
             share=int(pixels[label]) / labels.size,
         )
@@ -92,13 +107,22 @@ def counts(image: str, labels: NDArray[np.uint8], classes: Sequence[ClassSpec], 
     ]
 
 
+def _objects(mask: NDArray[np.bool_], min_area: int | None) -> int:
+    return objects.watershed_count(objects.components(mask), min_area)
+
+
 def write_counts(path: Path, rows: Iterable[Count]) -> None:
     """The table of all pictures as CSV: image, class, objects, pixels, share."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["class" if field.name == "name" else field.name for field in fields(Count)])
-    table.writerows(asdict(row).values() for row in rows)
+    table.writerows({**asdict(row), "image": _plain(row.image), "name": _plain(row.name)}.values() for row in rows)
     write_bytes(path, text.getvalue().encode(errors="surrogateescape"))
+
+
+def _plain(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: an apostrophe goes before what would begin one."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def check_picture(path: Path, image: NDArray[np.uint8], classes: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,17 +12,20 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from bench import checkpoint, evaluate, networks
+from bench.blending import blended
 from bench.catalog import architecture
-from bench.device import resolve_device
+from bench.convert import Converted, convert
+from bench.device import free_memory, resolve_device
 from bench.errors import DataError, StoreError, StudyError
-from bench.fit import Window, cut, windows
+from bench.fit import Window, cut, resize, windows
 from bench.forward import Forward
 from bench.records import Execution, Record
 from bench.runner import check_device
 from bench.specs import ClassSpec, Recipe
-from bench.trained import Trained, find, opened
+from bench.trained import Trained, find, itself, opened
 
 Item = TypeVar("Item")
 FLIPS = ((), (-1,), (-2,), (-2, -1))
@@ -49,17 +52,21 @@ class Options:
         size: (height, width) the network sees: that of the study for `as-trained` and `tile`, that of the picture for
             `whole`, unless given [pixels].
         overlap: Of neighbouring windows of `tile`; None for a quarter of the window [pixels].
-        flips: Whether probabilities are the mean over the picture and its three flips.
+        scale: Of `whole` and `tile`: how large the picture is shown, of its own size; what is found is brought back.
+        flips: Whether probabilities are the mean over the picture and its three flips; of `tile`, over each window's.
         blur: Standard deviation of a Gaussian over the probabilities; 0 for none [pixels].
         threshold: Of two classes, the probability from which a pixel is of the second; None for the larger one.
+        probabilities: Whether they are wanted; without them a picture in windows takes little memory.
     """
 
     how: How = How.AS_TRAINED
     size: tuple[int, int] | None = None
     overlap: int | None = None
+    scale: float | None = None
     flips: bool = False
     blur: float = 0.0
     threshold: float | None = None
+    probabilities: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense.
@@ -76,6 +83,15 @@ class Options:
             raise StudyError(f"threshold is {self.threshold:g}. It must be a probability above 0 and below 1.")
         if self.overlap is not None and self.how is not How.TILE:
             raise StudyError(f"overlap goes with how=tile only, not with {self.how.value}. Leave it out.")
+        if self.scale is not None and not 0.01 <= self.scale <= 10:
+            raise StudyError(f"scale is {self.scale:g}. It must be from 0.01 to 10.")
+        if self.scale is not None and (self.how is How.AS_TRAINED or (self.how is How.WHOLE and self.size)):
+            raise StudyError("scale goes with how=tile, and with how=whole without a size. Leave it out.")
+
+    @property
+    def soft(self) -> bool:
+        """Whether probabilities must be computed at every pixel, wanted or not."""
+        return self.probabilities or bool(self.blur) or self.threshold is not None
 
 
 class Prediction(NamedTuple):
@@ -83,7 +99,7 @@ class Prediction(NamedTuple):
 
     Attributes:
         labels: The class of each pixel, uint8 (H, W).
-        probabilities: Of each class, float32 (C, H, W); they sum to 1.
+        probabilities: Of each class, float32 (C, H, W); they sum to 1. Where they are not wanted, (C, 0, W).
     """
 
     labels: NDArray[np.uint8]
@@ -105,6 +121,8 @@ class Model:
         self.record: Record = trained.record
         self.device = resolve_device(device)
         self.recipe = trained.recipe
+        self._trained = trained
+        self._per_pixel: float | None = None
         network = _network(trained).to(self.device).eval()
         way = trained.record.execution or Execution(precision="fp32", micro_batch=trained.recipe.batch)
         # eager: graphs are of training only, and compiling for each size of picture takes longer than predicting it
@@ -140,39 +158,66 @@ class Model:
             for found in self._flipped(some, options):
                 yield _finished(found, options)
 
-    def _flipped(self, images: tuple[np.ndarray, ...], options: Options) -> list[Prediction]:
-        found = list(self._plain(images, options))
-        if not options.flips:
-            return found
-        total = [one.probabilities.copy() for one in found]
+    def export(
+        self,
+        path: str | Path,
+        *,
+        pictures: Iterable[NDArray[np.uint8]] = (),
+        size: tuple[int, int] | None = None,
+    ) -> Converted:
+        """Write the network as `.onnx` (images to probabilities) or `.safetensors`, which `load` takes; and a note.
+
+        Args:
+            path: The file; `path` + `.md` says how it is used.
+            pictures: What ONNX is compared on, as for `predict`; generated pictures without any.
+            size: (height, width) that the network sees; None for that of the study [pixels].
+        Raises:
+            StudyError: If the network cannot be exported, or what was exported differs from it.
+        """
+        some = [_checked(image) for image in pictures]
+        return convert(self._forward.network, self._trained, Path(path), pictures=some, size=size)
+
+    def _flipped(self, images: tuple[np.ndarray, ...], options: Options) -> Iterator[Prediction]:
+        if not options.flips or options.how is How.TILE:
+            yield from self._plain(images, options)
+            return
+        found = [one.probabilities for one in self._plain(images, replace(options, probabilities=True))]
         for axes in FLIPS[1:]:
             turned = tuple(np.ascontiguousarray(np.flip(image, tuple(axis - 1 for axis in axes))) for image in images)
-            for whole, one in zip(total, self._plain(turned, options), strict=True):
-                whole += np.flip(one.probabilities, axes)
-        return [_largest((whole / len(FLIPS)).astype(np.float32)) for whole in total]
+            for whole, one in zip(found, self._plain(turned, replace(options, probabilities=True)), strict=True):
+                whole += np.flip(np.asarray(one.probabilities), axes)
+        for whole in found:
+            whole /= len(FLIPS)
+            yield _largest(whole)
 
     def _plain(self, images: tuple[np.ndarray, ...], options: Options) -> Iterator[Prediction]:
         if options.how is How.TILE:
-            yield from (self._tiled(image, self._tiling(options)) for image in images)
+            yield from (self._tiled(image, self._tiling(options), options) for image in images)
             return
         if options.how is How.AS_TRAINED:
-            yield from self._fitted(images, replace(self.recipe, size=options.size or self.recipe.size))
+            recipe = replace(self.recipe, size=options.size or self.recipe.size)
+            yield from self._fitted(images, recipe, soft=options.soft)
             return
-        for size, group in itertools.groupby(images, lambda image: image.shape[:2]):
-            yield from self._fitted(tuple(group), Recipe(size=options.size or size))
+        for native, group in itertools.groupby(images, lambda image: image.shape[:2]):
+            size = options.size or _scaled(native, options.scale)
+            self._check_room(size)
+            yield from self._fitted(tuple(group), Recipe(size=size), soft=options.soft)
 
-    def _fitted(self, images: tuple[np.ndarray, ...], recipe: Recipe) -> Iterator[Prediction]:
+    def _fitted(self, images: tuple[np.ndarray, ...], recipe: Recipe, *, soft: bool) -> Iterator[Prediction]:
         """Pictures in the geometry of a recipe, scored as the test images of a study are."""
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         if recipe.fit == "tile" and recipe.overlap >= min(recipe.size):
             raise StudyError(f"Windows of {recipe.size[0]}x{recipe.size[1]} cannot overlap by {recipe.overlap} pixels.")
-        parts = [
-            _cut(image, window, recipe)
-            for image, size in zip(images, sizes, strict=True)
-            for window in windows(size, recipe)
-        ]
-        for one in evaluate.predictions(self._forward, np.stack(parts), sizes, recipe=recipe, device=self.device):
-            yield _whole(one)
+        parts = np.stack(
+            [
+                _cut(image, window, recipe)
+                for image, size in zip(images, sizes, strict=True)
+                for window in windows(size, recipe)
+            ]
+        )
+        for one in evaluate.predictions(self._forward, parts, sizes, recipe=recipe, device=self.device, soft=soft):
+            empty = np.empty((len(self.classes), 0, one.labels.shape[1]), np.float32)
+            yield Prediction(one.labels, empty if one.probabilities is None else one.probabilities)
 
     def _tiling(self, options: Options) -> Recipe:
         size = options.size or self.recipe.size
@@ -181,25 +226,51 @@ class Model:
             raise StudyError(f"overlap is {overlap}. Windows of {size[0]}x{size[1]} allow 0 to {min(size) - 1} pixels.")
         return Recipe(size=size, fit="tile", overlap=overlap)
 
-    def _tiled(self, image: np.ndarray, recipe: Recipe) -> Prediction:
-        """The mean of the windows at each pixel, weighted by how far it is from their frames."""
+    def _tiled(self, image: np.ndarray, recipe: Recipe, options: Options) -> Prediction:
+        """Windows, blended, at the scale that is wanted."""
         native = image.shape[0], image.shape[1]
-        total = np.zeros((len(self.classes), *native), np.float32)
-        weights = np.zeros(native, np.float32)
-        tiles, ramp = windows(native, recipe), _ramp(recipe.size)
-        single = Recipe(size=recipe.size)
-        for some in _batched(tiles, self._forward.execution.micro_batch):
-            parts = np.stack([_cut(image, window, recipe) for window in some])
-            found = evaluate.predictions(
-                self._forward, parts, [recipe.size] * len(some), recipe=single, device=self.device
+        size = _scaled(native, options.scale)
+        small = resize(image, np.zeros(native, np.uint8), size)[0]
+
+        def parts(tiles: Sequence[Window]) -> Iterator[np.ndarray]:
+            for some in _batched(tiles, self._forward.execution.micro_batch):
+                shown = np.stack([_cut(small, window, recipe) for window in some])
+                for window, found in zip(some, self._windows(shown, flips=options.flips), strict=True):
+                    yield found[(slice(None), *window.inside)]
+
+        keep = options.soft or size != native
+        found = blended(size, windows(size, recipe), recipe.size, len(self.classes), parts, keep=keep)
+        return Prediction(*found) if size == native else _enlarged(found[1], native, soft=options.soft)
+
+    def _windows(self, shown: np.ndarray, *, flips: bool) -> np.ndarray:
+        """Probabilities float32 (N, C, h, w) of windows uint8 (N, h, w, 3); the mean over their flips if wanted."""
+        recipe = Recipe(size=(shown.shape[1], shown.shape[2]))
+        total = np.zeros((len(shown), len(self.classes), *recipe.size), np.float32)
+        chosen = FLIPS if flips else FLIPS[:1]
+        for axes in chosen:
+            turned = np.ascontiguousarray(np.flip(shown, tuple(axis - 1 for axis in axes)))
+            sizes = [recipe.size] * len(shown)
+            found = evaluate.predictions(self._forward, turned, sizes, recipe=recipe, device=self.device)
+            for whole, one in zip(total, found, strict=True):
+                whole += np.flip(np.asarray(one.probabilities), axes)
+        return total / len(chosen)
+
+    def _check_room(self, size: tuple[int, int]) -> None:
+        """Refuse a picture whose largest layer alone is more than the free memory: a processor's would just be killed.
+
+        Raises:
+            StudyError: Saying how much it is, and what to do.
+        """
+        if self.device.type != "cpu":
+            return
+        if self._per_pixel is None:
+            self._per_pixel = networks.bytes_per_pixel(self._forward.network, self._forward.divisor)
+        needed, free = self._per_pixel * size[0] * size[1], free_memory()
+        if needed > free:
+            raise StudyError(
+                f"A picture shown at {size[0]}x{size[1]} needs at least {needed / 2**30:.1f} GiB for one layer of "
+                f"{self.record.cell.architecture}; {free / 2**30:.1f} GiB are free. Use --how tile (how='tile')."
             )
-            for window, one in zip(some, found, strict=True):
-                at = _part(window)
-                weight = ramp[window.inside]
-                total[(slice(None), *at)] += _whole(one).probabilities[(slice(None), *window.inside)] * weight
-                weights[at] += weight
-        total /= weights
-        return _largest(total)
 
 
 def load(
@@ -214,7 +285,7 @@ def load(
     """A trained cell, ready for pictures.
 
     Args:
-        cell: Its folder, or its key in a study, as `smear/unet/dice+ce/f0-s0`.
+        cell: Its folder, its key in a study, as `smear/unet/dice+ce/f0-s0`, or the .safetensors made of it.
         results: The folder of all studies, where a key is given.
         study: The name of the study, likewise; None for the newest.
         device: auto, cpu, cuda or cuda:i.
@@ -228,7 +299,7 @@ def load(
     from bench.report import newest
 
     folder = Path(cell)
-    if not (folder / "record.json").is_file():
+    if not itself(cell):
         folder = find(str(cell), Path(results) / study if study else newest(Path(results)))
     return Model(opened(folder, force=force), device, batch)
 
@@ -263,22 +334,24 @@ def _cut(image: np.ndarray, window: Window, recipe: Recipe) -> np.ndarray:
     return cut(image, np.zeros(image.shape[:2], np.uint8), window, recipe.size)[0]
 
 
-def _part(window: Window) -> tuple[slice, slice]:
-    rows, columns = window.rows, window.columns
-    return slice(rows.start, rows.start + rows.length), slice(columns.start, columns.start + columns.length)
+def _scaled(native: tuple[int, ...], scale: float | None) -> tuple[int, int]:
+    """A size (height, width) times a scale; at least a pixel."""
+    height, width = (max(1, round(edge * (scale or 1))) for edge in native[:2])
+    return height, width
 
 
-def _ramp(size: tuple[int, int]) -> NDArray[np.float32]:
-    """Weights float32 (H, W) that fall linearly from the centre of a window to its frame, and are nowhere 0."""
-    rows, columns = (np.minimum(np.arange(1, edge + 1), np.arange(edge, 0, -1)) / edge for edge in size)
-    return np.outer(rows, columns).astype(np.float32)
-
-
-def _whole(found: evaluate.Prediction) -> Prediction:
-    probabilities = found.probabilities
-    if probabilities is None:
-        raise TypeError("a prediction without its probabilities")
-    return Prediction(found.labels, probabilities)
+def _enlarged(small: NDArray[np.float32], native: tuple[int, int], *, soft: bool) -> Prediction:
+    """Probabilities (C, h, w) brought to a size bilinearly, class after class; kept only where they are wanted."""
+    best, labels = np.full(native, -1, np.float32), np.zeros(native, np.uint8)
+    kept = np.empty((len(small), native[0] if soft else 0, native[1]), np.float32)
+    for label, one in enumerate(small):
+        source = torch.from_numpy(one)[None, None]
+        large = functional.interpolate(source, size=native, mode="bilinear", align_corners=False)[0, 0].numpy()
+        labels[large > best] = label
+        np.maximum(best, large, out=best)
+        if soft:
+            kept[label] = large
+    return Prediction(labels, kept)
 
 
 def _largest(probabilities: NDArray[np.float32]) -> Prediction:

@@ -132,12 +132,11 @@ def _stamps(row: Published, board: Board, profile: Profile) -> tuple[str, ...]:
 def _same_split(row: Published, board: Board) -> bool:
     """Whether as many images trained and tested; all we can hold against a source that gives no list of them."""
     rows = [one for standing in board.standings for one in standing.rows]
-    cards = [one.record.data for one in rows if one.record is not None and one.record.data is not None]
-    if any(card != cards[0] for card in cards) or any(one.cell.fold for one in rows):
+    cards = {one.record.data for one in rows if one.record is not None and one.record.data is not None}
+    if len(cards) != 1 or any(one.cell.fold for one in rows) or row.test is None or row.train is None:
         return False
-    if not cards or row.test is None or row.train is None:
-        return False
-    return row.test == cards[0].test and row.train in (0, cards[0].train + cards[0].val)
+    card = next(iter(cards))
+    return row.test == card.test and row.train in (0, card.train + card.val)
 
 
 def _standing(row: Published, board: Board) -> str:

@@ -133,7 +133,7 @@ class DataCard:
     sources: int
     licence: str
     citation: str
-    leaked: Mapping[str, int] | None = None
+    leaked: Mapping[str, int] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -203,10 +203,19 @@ def read_record(path: Path) -> Record:
     Raises:
         StoreError: If it is of another schema, or is not a record.
     """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} is not a record of bench: {error}. Delete it and run again.") from error
+    return parse_record(text, path)
+
+
+def parse_record(text: bytes, path: Path) -> Record:
+    """The record in a JSON that was read from `path`; raises as `read_record`."""
     import pydantic
 
     try:
-        values: Any = json.loads(path.read_bytes())
+        values: Any = json.loads(text)
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             found = values.get("schema") if isinstance(values, dict) else None
             raise StoreError(
@@ -214,7 +223,7 @@ def read_record(path: Path) -> Record:
                 "use the version that wrote it."
             )
         return _adapter().validate_python(values)
-    except (OSError, ValueError, pydantic.ValidationError) as error:
+    except (ValueError, pydantic.ValidationError) as error:
         raise StoreError(
             f"{path} is not a record of bench: {str(error).splitlines()[0]}. Delete it and run again."
         ) from error

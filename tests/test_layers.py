@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "torchvision", "timm", "segmentation_models_pytorch", "optuna", "safetensors"}
 NEEDS_TORCH = {
-    "augment", "cell", "check_learning", "check_losses", "check_networks", "checkpoint", "criteria", "data", "device", "distances", "estimate",
+    "augment", "cell", "check_learning", "check_losses", "check_networks", "checkpoint", "convert", "criteria", "data", "device", "distances", "estimate",
     "evaluate", "execution", "forward", "looks", "networks", "outline", "predict", "train", "trainer", "tune",
 }  # fmt: skip
 
@@ -134,7 +134,8 @@ LAYERS = [
     {"engines"},
     {"runner"},
     {"onecell"},
-    {"overlay", "trained"},
+    {"blending", "overlay", "pictured", "trained"},
+    {"convert"},
     {"predict"},
     {"places", "conduct"},
     {"cli_options", "cli_show", "glyphs"},
@@ -144,6 +145,7 @@ LAYERS = [
         "cli_audit",
         "cli_check",
         "cli_compare",
+        "cli_convert",
         "cli_costs",
         "cli_data",
         "cli_download",

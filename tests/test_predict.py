@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import bench
-from bench import cli_predict, evaluate, overlay, predict
+from bench import evaluate, overlay, pictured, predict
 from bench.errors import BenchError, DataError, StudyError
 from bench.predict import How, Options
 from bench.prepare import open_prepared
@@ -258,7 +258,7 @@ def test_what_is_wrong_with_pictures_folders_and_options_is_one_line(folder: Pat
     Image.fromarray(np.eye(30, dtype=np.uint8) * 255).save(mask)
     here = ("--to", picture.parent / "out", "--overwrite")
 
-    assert "cannot be read as an image" in refused(folder, picture, broken, *here)
+    assert "cannot be read as an image" in refused(folder, broken, *here)
     assert not list((picture.parent / "out").glob("*"))
     assert "looks like a mask" in refused(folder, mask, *here)
     assert "is no picture" in refused(folder, picture.with_name("nowhere*.png"), *here)
@@ -320,7 +320,7 @@ def test_a_pattern_reaches_into_folders_of_folders(tmp_path: Path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name)
 
-    assert ["a.png", "b.png", "c.png"] == [one.name for one in cli_predict.found([f"{tmp_path}/**/*.png"])]
+    assert ["a.png", "b.png", "c.png"] == [one.name for one in pictured.found([f"{tmp_path}/**/*.png"])]
 
 
 def test_the_table_holds_file_names_that_are_no_text(tmp_path: Path):
