@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import os
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -191,8 +192,7 @@ def code_hash(kind: Kind, name: str) -> str:
 
 def hash_of(kind: Kind, paths: Iterable[Path]) -> str:
     """Hash of drop-in files and of the shared helpers of their kind."""
-    helpers = [file for folder in folders(kind) for file in sorted(folder.glob("_*.py"))]
-    content = [file.read_bytes() for file in (*paths, *helpers)]
+    content = [file.read_bytes() for file in (*paths, *_helpers(kind))]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 
@@ -292,6 +292,25 @@ def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, 
             )
 
 
+def _helpers(kind: Kind) -> list[Path]:
+    return [file for folder in folders(kind) for file in sorted(folder.glob("_*.py"))]
+
+
+_STATES: dict[str, list[tuple[Path, int, int]]] = {}
+"""What each imported drop-in was imported from: the files, when they were changed [ns], and their sizes [bytes]."""
+
+
+def _forget_what_changed(package: str, stem: str, files: Iterable[Path]) -> None:
+    """Import a drop-in anew once it is another file, or was edited: what runs is what its hash is of."""
+    name = f"{package}.{stem}"
+    state = [(file, (found := file.stat()).st_mtime_ns, found.st_size) for file in files]
+    if _STATES.setdefault(name, state) != state:
+        importlib.invalidate_caches()
+        for module in [one for one in sys.modules if one == name or one.startswith(f"{package}._")]:
+            del sys.modules[module]
+        _STATES[name] = state
+
+
 def _load(kind: Kind, stem: str) -> object:
     found = entries(kind)
     if stem not in found:
@@ -299,6 +318,7 @@ def _load(kind: Kind, stem: str) -> object:
     try:
         package = importlib.import_module(PACKAGES[kind])
         package.__path__ = [str(folder) for folder in folders(kind)]  # BENCH_PATH may be another one by now
+        _forget_what_changed(package.__name__, stem, [found[stem].path, *_helpers(kind)])
         module = importlib.import_module(f"{package.__name__}.{stem}")
     except BenchError:
         raise

@@ -92,6 +92,40 @@ def test_a_folder_named_twice_counts_once(monkeypatch: pytest.MonkeyPatch):
     assert "unet" in catalog.entries("architectures")
 
 
+@pytest.mark.parametrize("edited", ["changing.py", "_changing_parts.py"])
+def test_what_is_edited_while_the_program_runs_is_imported_anew(
+    edited: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "architectures"
+    folder.mkdir()
+    (folder / "_changing_parts.py").write_text("TITLE = 'First'\n")
+    (folder / "changing.py").write_text(
+        "from bench.specs import ArchitectureSpec\nfrom ._changing_parts import TITLE\n"
+        "SPEC = ArchitectureSpec(title=TITLE, family='f', citation='me', build=None, divisor=1)\n"
+    )
+    monkeypatch.setenv("BENCH_PATH", str(tmp_path))
+    before, code = catalog.architecture("changing")[0], catalog.code_hash("architectures", "changing")
+    text = (folder / edited).read_text()
+    (folder / edited).write_text(text.replace("'First'", "'The second'").replace("title=TITLE", "title='The second'"))
+
+    assert ("First", "The second") == (before.title, catalog.architecture("changing")[0].title)
+    assert code != catalog.code_hash("architectures", "changing")
+
+
+def test_a_file_of_the_same_name_in_another_folder_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    titles = []
+    for name in ("one", "two"):
+        (tmp_path / name / "architectures").mkdir(parents=True)
+        (tmp_path / name / "architectures" / "wandering.py").write_text(
+            "from bench.specs import ArchitectureSpec\n"
+            f"SPEC = ArchitectureSpec(title='{name}', family='f', citation='me', build=None, divisor=1)\n"
+        )
+        monkeypatch.setenv("BENCH_PATH", str(tmp_path / name))
+        titles.append(catalog.architecture("wandering")[0].title)
+
+    assert ["one", "two"] == titles
+
+
 def test_a_user_catalogue_named_on_the_command_line_is_listed_and_found_by_spawned_workers(tmp_path: Path):
     (tmp_path / "architectures").mkdir()
     (tmp_path / "architectures" / "mine.py").write_text(
