@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import Results, complain, say, study_folder
+from bench.cli_options import Results, Stored, complain, say, study_folder
 from bench.errors import StudyError
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest
 
-Study = Annotated[
-    str | None, typer.Argument(metavar="[RESULTS]", help="A study's results folder; default: the newest.")
-]
 Cells = Annotated[
     list[str] | None,
     typer.Option(
@@ -32,7 +29,7 @@ Paths = Annotated[bool, typer.Option("--allow-paths", help="Even if it tells whe
 
 
 def export(
-    study: Study = None,
+    study: Stored = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Ends in .zip or .tar.gz; default: NAME.zip here.")
     ] = None,
@@ -68,7 +65,7 @@ def export(
 
 def share(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository on the Hugging Face Hub.")],
-    study: Study = None,
+    study: Stored = None,
     cell: Annotated[
         str | None,
         typer.Option(

@@ -8,7 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SECTION = (ROOT / "docs/adr/0001-layout.md").read_text(encoding="utf-8").split("## Map of `bench/`")[1].split("\n## ")[0]
+SECTION = (
+    (ROOT / "docs/adr/0001-layout.md").read_text(encoding="utf-8").split("## Map of `bench/`")[1].split("\n## ")[0]
+)
 GROUPS = [re.findall(r"`(\w+)`", item) for item in re.findall(r"^- \*\*.*(?:\n  .*)*", SECTION, re.MULTILINE)]
 LEVEL = {module: level for level, group in enumerate(GROUPS) for module in group}
 
