@@ -293,10 +293,11 @@ def report(
 
 @app.command(rich_help_panel=PANEL["doctor"])
 def doctor(data_home: DataHome = None) -> None:
-    """Print versions, devices, data sets found, and what is missing."""
+    """Print versions, extras, devices, data sets found, and what is missing."""
     from bench import listing
 
     show(listing.versions(), title="versions")
+    show(listing.extras(), title="extras")
     show(listing.devices(), title="devices")
     show(listing.data_found(home(data_home)), title="data sets")
 

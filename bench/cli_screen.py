@@ -187,8 +187,8 @@ def _caption(board: Board, profile: Profile, shown: Sequence[str]) -> str:
         lines.append("Each network is a single run, one seed: intervals and ties exclude seed noise. Use --seeds 3.")
     easy = doubts.easy_sentences(board, profile)
     lines += [f"⚠ {name}: {reason}." for name, reason in easy.items() if name in shown]
-    if len(shown) < len(profile.metrics):
-        lines.append(f"{len(profile.metrics) - len(shown)} more metrics are on the page, and in a wider terminal.")
+    if left := len(profile.metrics) - len(shown):
+        lines.append(f"{left} more metric{'s are' if left > 1 else ' is'} on the page, and in a wider terminal.")
     lines += filter(None, [doubts.unmeasured(board, profile), doubts.disagreement(board, profile)])
     return "\n".join(lines)
 
