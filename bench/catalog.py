@@ -266,7 +266,8 @@ def unknown(what: str, name: str, known: Iterable[str], where: str) -> NameUnkno
         guess = " It stands for a whole axis of a study, alone: without options, weights or other terms."
     listed = ", ".join(known)
     there = f"There are: {listed}." if len(listed) <= LONG else f"There are {len(known)}."
-    return NameUnknown(f"There is no {what} named {name!r}.{guess} {there} See {where}.")
+    own = " A file of your own needs --catalog DIR." if not guess and where.startswith("bench list") else ""
+    return NameUnknown(f"There is no {what} named {name!r}.{guess} {there} See {where}.{own}")
 
 
 def _check_options(name: str, options: dict[str, Option], allowed: Mapping[str, Option], *, typed: bool = True) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from bench import (
     __version__,
@@ -29,7 +31,20 @@ from bench import (
     cli_watch,
 )
 from bench.cli_data import data_app
-from bench.cli_options import DataHome, Results, complain, console, home, leave, packed, say, show, study_folder
+from bench.cli_options import (
+    RESULTS,
+    DataHome,
+    Results,
+    Stored,
+    complain,
+    console,
+    home,
+    leave,
+    packed,
+    say,
+    show,
+    study_folder,
+)
 from bench.cli_run import run_app
 from bench.errors import BenchError, StudyError
 
@@ -39,7 +54,45 @@ if TYPE_CHECKING:
     from bench.report import Content
     from bench.specs import Place
 
+
+class Program(TyperGroup):
+    """The commands, by what they are for; `--catalog DIR` may also stand behind a command."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names as help shows them: group by group, in each as ORDER has them."""
+        return [name for names in ORDER.values() for name in names]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Bring `--catalog` to the front, wherever it stands."""
+        return super().parse_args(ctx, catalogues_first(args))
+
+
+ORDER = {
+    "Run": ("run", "status", "plan", "dashboard"),
+    "Read": ("report", "compare", "explain"),
+    "Look up": ("list", "show", "data", "doctor", "version"),
+    "Check": ("check", "verify"),
+    "Use": ("predict", "convert"),
+    "Share": ("export", "share"),
+}
+"""The commands by what they are for; README.md has the same groups."""
+PANEL = {name: panel for panel, names in ORDER.items() for name in names}
+
+
+def catalogues_first(args: list[str]) -> list[str]:
+    """The arguments with every `--catalog DIR` before the command; what stands behind `--` stays."""
+    end = args.index("--") if "--" in args else len(args)
+    found, others, rest = [], [], iter(args[:end])
+    for one in rest:
+        if one == "--catalog":
+            found += [one, *itertools.islice(rest, 1)]
+        else:
+            (found if one.startswith("--catalog=") else others).append(one)
+    return found + others + args[end:]
+
+
 app = typer.Typer(
+    cls=Program,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -47,11 +100,21 @@ app = typer.Typer(
     help="Benchmark segmentation architectures across microscopy data sets; leaderboards a careful reader can trust.",
     epilog="Start with [bold]bench run matrix[/bold]: a small study on generated pictures, in a few minutes.",
 )
-app.add_typer(data_app, name="data")
-app.add_typer(run_app, name="run")
-app.add_typer(cli_architecture.show_app, name="show")
-app.command("predict")(cli_predict.predict)
-app.command("convert")(cli_convert.convert)
+for _name, _commands in {"data": data_app, "run": run_app, "show": cli_architecture.show_app}.items():
+    app.add_typer(_commands, name=_name, rich_help_panel=PANEL[_name])
+for _name, _command in {
+    "plan": cli_plan.plan,
+    "dashboard": cli_dashboard.dashboard,
+    "compare": cli_compare.compare,
+    "explain": cli_explain.explain,
+    "check": cli_check.check,
+    "verify": cli_compare.verify,
+    "predict": cli_predict.predict,
+    "convert": cli_convert.convert,
+    "export": cli_share.export,
+    "share": cli_share.share,
+}.items():
+    app.command(_name, rich_help_panel=PANEL[_name])(_command)
 
 
 class Axis(StrEnum):
@@ -100,7 +163,7 @@ def options(
         typer.Option(
             "--catalog",
             metavar="DIR",
-            help="A folder with datasets/, architectures/, losses/ or profiles/ of your own; repeatable.",
+            help="A folder with datasets/, architectures/, losses/ or profiles/ of your own; repeatable, anywhere.",
         ),
     ] = None,
 ) -> None:
@@ -119,7 +182,7 @@ def options(
         os.environ["BENCH_PATH"] = os.pathsep.join([*entries, *filter(None, [os.environ.get("BENCH_PATH")])])
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=PANEL["list"])
 def list_(
     axis: Annotated[Axis | None, typer.Argument(help="One axis; default: all.")] = None,
     details: Annotated[
@@ -138,12 +201,10 @@ def list_(
         show(listing.table(chosen.value), title=chosen.value)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL["status"])
 def status(
-    study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="A study or its results folder; default: the newest.")
-    ] = None,
-    why: Annotated[str | None, typer.Option(metavar="CELL", help="Explain one cell, as smear/unet/ce/f0-s0.")] = None,
+    study: Stored = None,
+    why: Annotated[str | None, typer.Option(metavar="KEY", help="Explain one cell, as smear/unet/ce/f0-s0.")] = None,
     results: Results = Path("results"),
     data_home: DataHome = None,
 ) -> None:
@@ -166,13 +227,11 @@ def status(
     console().print(counts)
 
 
-@app.command(cls=cli_figures.ReportCommand)
+@app.command(cls=cli_figures.ReportCommand, rich_help_panel=PANEL["report"])
 def report(
     study: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[RESULTS]..", help="Results folders or exports, several for one page; default: the newest."
-        ),
+        typer.Argument(metavar="RESULTS", help=f"{RESULTS}; several for one page; default: the newest."),
     ] = None,
     profile: Annotated[str, typer.Option(help="The metric profile; see bench list metrics.")] = "default",
     form: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
@@ -186,7 +245,7 @@ def report(
     target: Annotated[
         Path | None,
         typer.Option(
-            "--to", metavar="DIR", help="Where the page of several goes (default: results/merged), or an export."
+            "--to", metavar="DIR", help="Where the page of several goes (default: results/merged), or one export."
         ),
     ] = None,
     watch: Annotated[
@@ -198,7 +257,7 @@ def report(
     figures: Annotated[
         list[str] | None,
         typer.Option(
-            "--figures", metavar="[pdf|svg|png]", help="Also write every figure as files; default: pdf and svg."
+            "--figures", metavar="pdf|svg|png", help="Also write every figure as files; default: pdf and svg."
         ),
     ] = None,
     results: Results = Path("results"),
@@ -232,30 +291,21 @@ def report(
         cli_figures.write(content, formats, quiet=form is not Format.TABLE)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL["doctor"])
 def doctor(data_home: DataHome = None) -> None:
-    """Print versions, devices, data sets found, and what is missing."""
+    """Print versions, extras, devices, data sets found, and what is missing."""
     from bench import listing
 
     show(listing.versions(), title="versions")
+    show(listing.extras(), title="extras")
     show(listing.devices(), title="devices")
     show(listing.data_found(home(data_home)), title="data sets")
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL["version"])
 def version() -> None:
     """Print the version of bench."""
     console().print(__version__)
-
-
-app.command("check")(cli_check.check)
-app.command("compare")(cli_compare.compare)
-app.command("verify")(cli_compare.verify)
-app.command("dashboard")(cli_dashboard.dashboard)
-app.command("explain")(cli_explain.explain)
-app.command("plan")(cli_plan.plan)
-app.command("export")(cli_share.export)
-app.command("share")(cli_share.share)
 
 
 def _folders(wanted: Sequence[str | None], results: Path, target: Path | None) -> tuple[list[Path], Path | None]:
@@ -283,7 +333,8 @@ def _print(content: Content, page: Path, form: Format, *, published: bool) -> No
     if form is not Format.TABLE:
         sys.stdout.write(reports.texts(content)[f"leaderboard.{form}"])
         return
-    for board, table in zip(content.boards, cli_screen.boards(content.boards, content.profile), strict=True):
+    tables = cli_screen.boards(content.boards, content.profile, console().width)
+    for board, table in zip(content.boards, tables, strict=True):
         console().print(table)
         if published:
             console().print(cli_screen.published(board, content.profile))

@@ -26,7 +26,7 @@ class Form(StrEnum):
 
 
 def audit(
-    name: Annotated[str, typer.Argument(metavar="DATASET", help="A data set, or the path of a folder.")],
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="As in bench list datasets, or the path of a folder.")],
     target: Annotated[
         Path | None,
         typer.Option("--to", metavar="FILE.html", help="Where the page goes; default: NAME-audit.html here."),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import DataHome, Results, complain, console, home, say
+from bench.cli_options import PRESETS, DataHome, Results, complain, console, home, say
 from bench.cli_run import RUNNING, SHOWING, Many, run_app
 from bench.errors import StudyError
 
@@ -59,12 +59,14 @@ class How:
 def cell(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="DATASET ARCHITECTURE LOSS", help="As in bench list; or one KEY of a cell of --study."),
+        typer.Argument(
+            metavar="DATASET ARCHITECTURE LOSS|KEY", help="Names as in bench list; or the key of a cell of --study."
+        ),
     ],
     study: Annotated[
         str | None,
         typer.Option(
-            metavar="STUDY.toml|RESULTS", help="Whose recipe; a cell of it is trained in its folder. Default: quick's."
+            metavar="STUDY|RESULTS", help="Whose recipe; a cell of it is trained in its folder. Default: quick's."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs of one training.")] = None,
@@ -76,7 +78,7 @@ def cell(
         str | None, typer.Option(help="resize, letterbox (keeps the shape) or tile (keeps the scale).")
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images per step.")] = None,
-    augment: Annotated[str | None, typer.Option(help="none, light, standard, heavy or seed0, 1, 2, 4.")] = None,
+    augment: Annotated[str | None, typer.Option(help=PRESETS)] = None,
     measures: Annotated[Many, typer.Option(help="Computed beside the counts: boundary, objects.")] = None,
     deterministic: Annotated[
         bool | None, typer.Option("--deterministic", help="Run so that it repeats to the last bit.")
@@ -118,7 +120,7 @@ def cell(
         float,
         typer.Option(metavar="SECONDS", min=0.0, rich_help_panel=STOPPING, help="How often to keep what was done."),
     ] = 10.0,
-    watch: Annotated[
+    film: Annotated[
         int, typer.Option(metavar="N", min=0, max=32, rich_help_panel=SHOWING, help="Validation images in the film.")
     ] = 4,
     pictures: Annotated[
@@ -152,7 +154,7 @@ def cell(
     with events.script() if as_json else contextlib.nullcontext() as script, cli_study.interruptible(script):
         how = How(
             device=device, workers=workers, threads=threads, checkpoint_s=checkpoint_every, allow_leak=allow_leak,
-            watch=watch, pictures=pictures, stop=_checked(stop_file), resume=resume, again=again,
+            watch=film, pictures=pictures, stop=_checked(stop_file), resume=resume, again=again,
             tensorboard=tensorboard,
         )  # fmt: skip
         if resume and again:

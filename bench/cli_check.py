@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ class Target(NamedTuple):
 def check(
     things: Annotated[
         list[str],
-        typer.Argument(metavar="FILE|NAME..", help="A file of DIR/architectures/ and so on, a name, or a folder."),
+        typer.Argument(metavar="FILE|NAME|FOLDER", help="A file of DIR/architectures/ and so on, a name, or a folder."),
     ],
     source: Source = None,
     data_home: DataHome = None,
@@ -182,10 +183,16 @@ def _told(found: Iterable[Outcome]) -> int:
 
 
 def _next(one: Target) -> str:
-    """What to do with what passed."""
+    """What to do with what passed; a file of the user's is found by the catalogue that it lies in."""
+    own = (
+        one.path.is_file()
+        and one.path.parent.name == one.kind
+        and one.path.parents[1] not in (OURS.parent, OURS / "_builtin")
+    )
+    bench = f"bench --catalog {shlex.quote(os.path.relpath(one.path.parents[1]))}" if own else "bench"
     return {
-        "datasets": f"All checks passed. Next, its copies and masks: bench data audit {one.name}",
-        "architectures": f"All checks passed. Next: bench run matrix --architecture '{one.name}'",
-        "losses": f"All checks passed. Next: bench run matrix --loss '{one.name}'",
-        "profiles": f"All checks passed. Next: bench explain {one.name}, and bench report --profile {one.name}",
+        "datasets": f"All checks passed. Next, its copies and masks: {bench} data audit {one.name}",
+        "architectures": f"All checks passed. Next: {bench} run matrix --architecture '{one.name}'",
+        "losses": f"All checks passed. Next: {bench} run matrix --loss '{one.name}'",
+        "profiles": f"All checks passed. Next: {bench} explain {one.name}, and {bench} report --profile {one.name}",
     }[one.kind]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import DataHome, Results, complain, console, home, packed, say, unpacked
+from bench.cli_options import RESULTS, DataHome, Results, Stored, complain, console, home, packed, say, unpacked
 from bench.errors import StudyError
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ class Listing(StrEnum):
 
 
 def compare(
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="A study, an export, STUDY:CELL, a cell's folder, or a cell's key.")
-    ],
+    a: Annotated[str, typer.Argument(metavar="A", help=f"{RESULTS}; a cell as RESULTS:KEY, its folder, or its key.")],
     b: Annotated[str, typer.Argument(metavar="B", help="What is judged against A; likewise.")],
     gate: Annotated[bool, typer.Option("--gate", help="Exit code 1 on a supported regression of B.")] = False,
     margin: Annotated[float, typer.Option(metavar="M", help="How much worse is too much, in the metric.")] = 0.01,
@@ -75,10 +73,7 @@ def compare(
 
 
 def verify(
-    study: Annotated[
-        str | None,
-        typer.Argument(metavar="[RESULTS]", help="A study's results folder, or an export; default: the newest."),
-    ] = None,
+    study: Stored = None,
     profile: Annotated[
         str | None, typer.Option(help="The profile the leaderboard was written under; default: found out.")
     ] = None,

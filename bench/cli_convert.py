@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import Results, console, say, study_folder
+from bench.cli_options import EDGES, Force, Results, StoredCell, StudyOfKey, console, say, study_folder
 from bench.cli_predict import edges
 from bench.errors import StudyError
 from bench.pictured import found, read
@@ -22,18 +22,18 @@ SHOWN = 4
 
 
 def convert(
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="A key as smear/unet/ce/f0-s0, or the folder of a cell.")],
+    cell: StoredCell,
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The file, as model.onnx or model.safetensors.")],
     compare: Annotated[
         list[str] | None,
         typer.Option(metavar="IMAGES", help="What ONNX is compared on; default: test pictures of the study."),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="What the network sees; default: the study's.")
+        str | None, typer.Option(metavar=EDGES, help="What the network sees; default: the study's.")
     ] = None,
-    study: Annotated[str | None, typer.Option(help="The study a key belongs to; default: the newest.")] = None,
+    study: StudyOfKey = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even if the code of the network changed since.")] = False,
+    force: Force = False,
     results: Results = Path("results"),
 ) -> None:
     """Write a stored cell as ONNX, compared with the network, or as safetensors with all that rebuilds it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import Results, say, study_folder
+from bench.cli_options import Results, Stored, say, study_folder
 from bench.errors import StudyError
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def dashboard(
-    study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="A study or its results folder; default: the newest.")
-    ] = None,
+    study: Stored = None,
     port: Annotated[
         int, typer.Option(metavar="N", min=0, max=65535, help="The port to serve at; 0: any that is free.")
     ] = 8080,

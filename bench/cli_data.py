@@ -33,7 +33,7 @@ class Sheet(StrEnum):
 
 @data_app.command("prepare")
 def prepare(
-    name: Annotated[str, typer.Argument(metavar="DATASET")],
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="As in bench list datasets, or the path of a folder.")],
     source: Annotated[
         Path | None, typer.Option("--from", metavar="PATH", help="The folder or zip you downloaded.")
     ] = None,
@@ -72,7 +72,7 @@ def prepare(
 
 @data_app.command("split")
 def split(
-    name: Annotated[str, typer.Argument(metavar="DATASET")],
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="As in bench list datasets, or the path of a folder.")],
     folds: Annotated[int, typer.Option(metavar="K", help="Cross-validate; 1 is the official split.", min=1)] = 1,
     form: Annotated[Sheet, typer.Option("--format", help="What to print.")] = Sheet.TABLE,
     data_home: DataHome = None,
@@ -101,7 +101,7 @@ def split(
 
 @data_app.command("export")
 def export(
-    name: Annotated[str, typer.Argument(metavar="DATASET")],
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="As in bench list datasets, or the path of a folder.")],
     target: Annotated[Path, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet.")],
     data_home: DataHome = None,
 ) -> None:

@@ -23,6 +23,19 @@ DataHome = Annotated[
     ),
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where results are kept.")]
+RESULTS = "A study's results: its folder, its name below --results, or an export"
+Stored = Annotated[str | None, typer.Argument(metavar="RESULTS", help=f"{RESULTS}; default: the newest.")]
+StoredCell = Annotated[
+    str,
+    typer.Argument(metavar="CELL", help="A key, as smear/unet/ce/f0-s0; a cell's folder; or MODEL.safetensors."),
+]
+StudyOfKey = Annotated[
+    str | None, typer.Option("--study", metavar="RESULTS", help="Where a key is looked up; default: the newest.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Even if the code of the network has changed since.")]
+EDGES = "S|HxW"
+"""How sizes are written [pixels]: of a square, or height and width."""
+PRESETS = "none, light, standard, heavy, seed0, seed1, seed2 or seed4."
 
 
 leave = contextlib.ExitStack()

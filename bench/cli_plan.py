@@ -33,12 +33,16 @@ class Form(StrEnum):
 def plan(
     study: Annotated[
         str | None,
-        typer.Argument(metavar="[STUDY]", help="A study to come; default: cells like the recorded ones, see --cells."),
+        typer.Argument(
+            metavar="STUDY", help="A study file (.toml) or a built-in study to come; default: cells like the recorded."
+        ),
     ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
-            "--from", metavar="RESULTS|FILE.csv", help="Recorded times: a results folder, repeat; default: the newest."
+            "--from",
+            metavar="RESULTS|FILE.csv",
+            help="Recorded times; repeatable; default: those of the newest results.",
         ),
     ] = None,
     workers: Annotated[
@@ -59,7 +63,9 @@ def plan(
         float,
         typer.Option("--per-group", metavar="SECONDS", help="Before each further group: its start where it is a job."),
     ] = 0.0,
-    losses: Annotated[float, typer.Option(metavar="N", help="Workers lost, per worker and hour; default: none.")] = 0.0,
+    losses: Annotated[
+        float, typer.Option("--lost-workers", metavar="N", help="How many are lost, per worker and hour.")
+    ] = 0.0,
     form: Annotated[Form, typer.Option("--format", help="What to print.")] = Form.TABLE,
     target: Annotated[Path | None, typer.Option("--to", metavar="FILE.svg|png|pdf", help="Also draw it.")] = None,
     results: Results = Path("results"),
@@ -71,7 +77,11 @@ def plan(
         raise StudyError(f"--to {target} is no figure that can be drawn. Use FILE.svg, FILE.png or FILE.pdf.")
     if study is not None and cells is not None:
         raise StudyError(f"--cells {cells} is for no study in particular; {study} has its own. Leave one out.")
-    for option, value, most in (("startup", startup or 0.0, DAY), ("per-group", group, DAY), ("losses", losses, 60.0)):
+    for option, value, most in (
+        ("startup", startup or 0.0, DAY),
+        ("per-group", group, DAY),
+        ("lost-workers", losses, 60.0),
+    ):
         if not 0 <= value <= most:  # nan too; with more losses than checkpoints no cell would ever end
             raise StudyError(f"--{option} is {value:g}. Give a number from 0 to {most:g}.")
     counts = _counts(workers)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import Results, console, say, show, study_folder
+from bench.cli_options import EDGES, Force, Results, StoredCell, StudyOfKey, console, say, show, study_folder
 from bench.errors import BenchError, DataError, StudyError
 from bench.pictured import MANIFEST, found, read, turned
 
@@ -76,21 +76,26 @@ class Done:
 
 
 def predict(
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="A key as smear/unet/ce/f0-s0, or the folder of a cell.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Files, folders, or patterns in quotes.")],
+    cell: StoredCell,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGES", help="Files, folders, or patterns in quotes.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where predictions go.")] = Path("predictions"),
     how: Annotated[How, typer.Option(help="How a picture comes to the network.")] = How.AS_TRAINED,
     size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="What the network sees; default: the study's.")
+        str | None, typer.Option(metavar=EDGES, help="What the network sees; default: the study's.")
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option(metavar="PIXELS", help="Of windows, with --how tile; default: a quarter.")
+        int | None, typer.Option(metavar="PIXELS", help="Between windows, with --how tile; default: a quarter of one.")
     ] = None,
     scale: Annotated[
-        float | None, typer.Option(metavar="S", help="Of whole and tile: show the picture S times as large.")
+        float | None, typer.Option(metavar="S", help="With --how whole or tile: show the picture S times as large.")
     ] = None,
     flips: Annotated[bool, typer.Option("--flips", help="Mean over the picture and its three flips.")] = False,
-    threshold: Annotated[float | None, typer.Option(metavar="T", help="Of two classes: from where on.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T", help="Of two classes: from which probability a pixel is of the second; default: 0.5."
+        ),
+    ] = None,
     blur: Annotated[float, typer.Option(metavar="SIGMA", help="Blur the probabilities by so many pixels.")] = 0.0,
     probabilities: Annotated[Depth | None, typer.Option(help="Write them, too, as NPY (C, H, W).")] = None,
     objects: Annotated[bool, typer.Option("--objects", help="Count objects, touching ones by a watershed.")] = False,
@@ -102,9 +107,9 @@ def predict(
     batch: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Pictures at once; default: the study's.")
     ] = None,
-    study: Annotated[str | None, typer.Option(help="The study a key belongs to; default: the newest.")] = None,
+    study: StudyOfKey = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even if the code of the network changed since.")] = False,
+    force: Force = False,
     results: Results = Path("results"),
 ) -> None:
     """Apply a stored cell to pictures: class maps, overlays, counts."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import DataHome, Results, home
+from bench.cli_options import PRESETS, DataHome, Results, home
 from bench.errors import StudyError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 run_app = typer.Typer(no_args_is_help=True, help="Train and score cells of the matrix.")
 
 StudyName = Annotated[
-    str | None, typer.Argument(metavar="[STUDY]", help="A study file (.toml), or a built-in study; default: quick.")
+    str | None, typer.Argument(metavar="STUDY", help="A study file (.toml) or a built-in study; default: quick.")
 ]
 Many = list[str] | None
 RUNNING = "How it is run"
@@ -48,7 +48,7 @@ def matrix(
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images per step.")] = None,
     lr_range: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help="Rates to search, as 1e-5:1e-1.")] = None,
-    augment: Annotated[str | None, typer.Option(help="none, light, standard, heavy or seed0, 1, 2, 4.")] = None,
+    augment: Annotated[str | None, typer.Option(help=PRESETS)] = None,
     measures: Annotated[
         Many, typer.Option(help="Computed beside the counts: boundary, objects; no training depends on it.")
     ] = None,

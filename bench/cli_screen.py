@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -25,12 +26,14 @@ from bench.records import Status
 from bench.standings import Board, Standing
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from bench.prepare import Progress as Report
     from bench.report import Content
 
 
+WIDEST = 10_000
+"""Columns that no table needs [letters]."""
 TOLD = 6
 """Networks that stand more than once which the terminal names before it counts the rest."""
 STYLES = {"ok": "green", "diverged": "yellow", "pending": "dim", "stale": "yellow"}
@@ -79,30 +82,39 @@ class Screen(Listener):
         return bar(cli_options.console(), text)
 
 
-def boards(shown: Sequence[Board], profile: Profile) -> Iterator[Table]:
-    """The leaderboard of every data set, best first."""
+def boards(shown: Sequence[Board], profile: Profile, width: int = WIDEST) -> Iterator[Table]:
+    """The leaderboard of every data set, best first; of its metrics the primary, and what else `width` has room for."""
+    ample = Console(width=WIDEST)
     for board in shown:
-        table = Table(
-            title=f"{escape(board.title)}: {escape(profile.title)}",
-            caption=escape(_caption(board, profile)),
-            title_justify="left",
-            caption_justify="left",
-        )
-        for name in ("rank", "architecture", "loss"):
-            table.add_column(name, overflow="fold", justify="right" if name == "rank" else "left")
-        easy = doubts.easy_sentences(board, profile)
-        for name in profile.metrics:
-            table.add_column(
-                f"{name} ⚠" if name in easy else name,
-                justify="right",
-                style="bold" if name == profile.primary else None,
-            )
-        for name in ("95% interval", "cells", "lr"):
-            table.add_column(name, justify="right" if name == "lr" else "left", no_wrap=True)
-        for standing in board.standings:
-            texts = [escape(text) for text in tables.as_texts(standing, profile)]
-            table.add_row(*texts, _rate(standing), style="dim" if standing.loss is None else None)
+        others = [name for name in profile.metrics if name != profile.primary]
+        for count in range(len(others), -1, -1):
+            kept = {profile.primary, *others[:count]}
+            table = _board(board, profile, [name for name in profile.metrics if name in kept])
+            if ample.measure(table).maximum <= width:
+                break
         yield table
+
+
+def _board(board: Board, profile: Profile, shown: Sequence[str]) -> Table:
+    """A leaderboard with some of the metrics; the caption says where the others are."""
+    table = Table(
+        title=f"{escape(board.title)}: {escape(profile.title)}",
+        caption=escape(_caption(board, profile, shown)),
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("rank", "architecture", "loss"):
+        table.add_column(name, overflow="fold", justify="right" if name == "rank" else "left")
+    easy = doubts.easy_sentences(board, profile)
+    for name in shown:
+        bold = "bold" if name == profile.primary else None
+        table.add_column(f"{name} ⚠" if name in easy else name, justify="right", style=bold, no_wrap=len(shown) == 1)
+    for name in ("95% interval", "cells", "lr"):
+        table.add_column(name, justify="right" if name == "lr" else "left", no_wrap=True)
+    for standing in board.standings:
+        texts = [escape(text) for text in tables.as_texts(standing, profile, shown)]
+        table.add_row(*texts, _rate(standing), style="dim" if standing.loss is None else None)
+    return table
 
 
 def worths(content: Content) -> Iterator[Table]:
@@ -167,13 +179,16 @@ def published(board: Board, profile: Profile) -> RenderableType:
     return table
 
 
-def _caption(board: Board, profile: Profile) -> str:
+def _caption(board: Board, profile: Profile, shown: Sequence[str]) -> str:
     found = leaking.leak(board, profile)
     lines = [] if found is None else [leaking.sentence(found)]
     lines.append("Rows of one rank cannot be told apart (paired over test images, Holm-corrected).")
     if any(standing.selected for standing in board.standings):
         lines.append("Each network is a single run, one seed: intervals and ties exclude seed noise. Use --seeds 3.")
-    lines += [f"⚠ {name}: {reason}." for name, reason in doubts.easy_sentences(board, profile).items()]
+    easy = doubts.easy_sentences(board, profile)
+    lines += [f"⚠ {name}: {reason}." for name, reason in easy.items() if name in shown]
+    if left := len(profile.metrics) - len(shown):
+        lines.append(f"{left} more metric{'s are' if left > 1 else ' is'} on the page, and in a wider terminal.")
     lines += filter(None, [doubts.unmeasured(board, profile), doubts.disagreement(board, profile)])
     return "\n".join(lines)
 

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import Results, complain, say, study_folder
+from bench.cli_options import Results, Stored, complain, say, study_folder
 from bench.errors import StudyError
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest
 
-Study = Annotated[
-    str | None, typer.Argument(metavar="[RESULTS]", help="A study's results folder; default: the newest.")
-]
 Cells = Annotated[
     list[str] | None,
     typer.Option(
@@ -32,7 +29,7 @@ Paths = Annotated[bool, typer.Option("--allow-paths", help="Even if it tells whe
 
 
 def export(
-    study: Study = None,
+    study: Stored = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Ends in .zip or .tar.gz; default: NAME.zip here.")
     ] = None,
@@ -68,7 +65,7 @@ def export(
 
 def share(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository on the Hugging Face Hub.")],
-    study: Study = None,
+    study: Stored = None,
     cell: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +87,7 @@ def share(
     The token is the one of hf auth login, or HF_TOKEN.
     """
     from bench import hub, packing, sharing
+    from bench.store import writing
 
     if to is not None and not dry_run:
         raise StudyError("--to says where --dry-run writes the folder. Add --dry-run, or leave it out.")
@@ -97,10 +95,14 @@ def share(
     folder = study_folder(study, results)
     choice = packing.Choice(cells=(cell,) if cell else (), weights=bool(cell), pictures=pictures, paths=allow_paths)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        target = (to or Path(f"share-{repository.rpartition('/')[2]}")) if dry_run else Path(scratch) / "repository"
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise StudyError(f"{target} holds something. Choose another --to.")
+        target = Path(scratch) / "repository"
+        shown = to or Path(f"share-{repository.rpartition('/')[2]}")
+        if dry_run and shown.exists() and (not shown.is_dir() or any(shown.iterdir())):
+            raise StudyError(f"{shown} holds something. Choose another --to.")
         kind = sharing.write(folder, target, repository, choice, licence, complain)
+        if dry_run:
+            with writing(shown):
+                target = Path(shutil.copytree(target, shown, dirs_exist_ok=True))
         for path in sorted(path for path in target.rglob("*") if path.is_file()):
             say(f"{_amount(path.stat().st_size):>10}  {path.relative_to(target).as_posix()}")
         if dry_run:

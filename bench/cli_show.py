@@ -13,7 +13,7 @@ from bench.errors import StudyError
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="DATASET", help="A data set, or the path of a folder.")],
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="As in bench list datasets, or the path of a folder.")],
     augment: Annotated[
         str | None,
         typer.Option(metavar="PRESET", help="Show pictures as training sees them: none, light, standard, .."),

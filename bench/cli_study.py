@@ -140,7 +140,7 @@ def _finish(folder: Path, script: Script | None) -> None:
 
     content = reports.collect(folder, "default")
     page = reports.publish(content)
-    for table in cli_screen.boards(content.boards, content.profile):
+    for table in cli_screen.boards(content.boards, content.profile, console().width):
         console().print(table)
     for table in cli_screen.worths(content):
         console().print(table)

@@ -123,6 +123,8 @@ def check(place: Place, how: How, *, dry: bool = False) -> None:
     if how.workers == 0 and how.limits.seconds is not None:
         raise StudyError("--time-limit needs a worker to end: with --workers 0 nothing can be ended. Use --workers 1.")
     engines.options(how.engine, how.address, how.engine_options)
+    if not dry:
+        engines.installed(how.engine)
     if how.engine != "local" and how.workers == 0:
         raise StudyError("--workers 0 runs cells in this process, not on a cluster. Leave it out, or give 1 or more.")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from bench import workers
+from bench import extras, workers
 from bench.attempts import Task, run_group
 from bench.catalog import unknown
 from bench.errors import StudyError
@@ -21,6 +21,8 @@ from bench.workers import Died, Limits
 
 ENGINES = {"local": "", "ray": "bench.engine_ray", "slurm": "bench.engine_slurm"}
 """The engines there are, and the module of each: `asking` checks what is asked of it, `connect` reaches it."""
+PACKAGES = {"ray": ("ray", "cluster"), "slurm": ("submitit", "slurm")}
+"""The package behind an engine, and the extra that brings it."""
 
 
 class Team(Protocol):
@@ -100,6 +102,17 @@ def options(name: str, address: str | None, given: Sequence[str]) -> dict[str, s
         what = "--address" if address is not None else "--engine-option"
         raise StudyError(f"--engine {name} is this machine and takes no {what}. Allowed with: ray, slurm.")
     return found
+
+
+def installed(name: str) -> None:
+    """Refuse an engine whose package is missing; nothing is imported.
+
+    Raises:
+        StudyError: If it is, with the command that installs it.
+    """
+    if name in PACKAGES:
+        module, extra = PACKAGES[name]
+        extras.check(module, extra=extra, wanted_by=f"--engine {name}")
 
 
 def connect(

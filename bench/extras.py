@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from types import ModuleType
 
 from bench.errors import StudyError
@@ -17,8 +19,20 @@ def load(module: str, *, extra: str, wanted_by: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        package = str(error.name).split(".")[0]
-        raise StudyError(
-            f"{wanted_by} needs the package {package}, which is not installed. "
-            f"Install it: pip install 'cytobench[{extra}]'"
-        ) from error
+        raise _missing(str(error.name).split(".")[0], extra, wanted_by) from error
+
+
+def check(module: str, *, extra: str, wanted_by: str) -> None:
+    """Refuse early what `load` would refuse later; imports nothing.
+
+    Raises:
+        StudyError: If the package is not installed, with the command that installs it.
+    """
+    if (sys.modules[module] if module in sys.modules else importlib.util.find_spec(module)) is None:
+        raise _missing(module, extra, wanted_by)
+
+
+def _missing(package: str, extra: str, wanted_by: str) -> StudyError:
+    return StudyError(
+        f"{wanted_by} needs the package {package}, which is not installed. Install it: pip install 'cytobench[{extra}]'"
+    )

@@ -11,6 +11,18 @@ from pathlib import Path
 from bench import catalog
 
 Rows = list[dict[str, object]]
+EXTRAS = {
+    "cluster": ("ray", "--engine ray"),
+    "slurm": ("submitit", "--engine slurm"),
+    "onnx": ("onnxruntime", "bench convert"),
+    "inspect": ("torchview", "bench show"),
+    "dashboard": ("optuna-dashboard", "bench dashboard"),
+    "tensorboard": ("tensorboard", "--tensorboard"),
+    "parquet": ("pyarrow", "--format parquet"),
+    "energy": ("nvidia-ml-py", "energy of a GPU"),
+    "drive": ("gdown", "--release of Google Drive"),
+}
+"""The optional parts of pyproject.toml: the package that shows whether each is here, and what needs it."""
 
 
 def table(axis: str) -> Rows:
@@ -34,6 +46,18 @@ def versions() -> Rows:
             rows.append({"package": name, "version": importlib.metadata.version(name)})
         except importlib.metadata.PackageNotFoundError:
             rows.append({"package": name, "version": "missing: pip install -e . -c constraints.txt"})
+    return rows
+
+
+def extras() -> Rows:
+    """The packages that are used only when they are asked for, and what each is for."""
+    rows: Rows = []
+    for extra, (package, use) in EXTRAS.items():
+        try:
+            state = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            state = f"not installed: pip install 'cytobench[{extra}]'"
+        rows.append({"extra": extra, "for": use, "version": state})
     return rows
 
 

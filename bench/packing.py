@@ -195,7 +195,7 @@ def _check_hashes(record: Record, there: Path, here: Path, *, weights: bool) -> 
         if not (there / name).is_file() or sha256(there / name) != wanted:
             raise StoreError(
                 f"{here / name} is missing or not the file its record names, so that {record.cell.key} cannot be "
-                "shared. bench verify tells more; run the study again."
+                "shared. bench verify tells more; run the study again, or pack the export with --weights."
             )
 
 

@@ -47,10 +47,14 @@ def as_csv(table: Sequence[Row], tables: Sequence[Board]) -> str:
     return text.getvalue()
 
 
-def as_texts(standing: Standing, profile: Profile) -> list[str]:
-    """The fields of a standing as a reader sees them: rank, architecture, loss, metrics, interval, coverage."""
+def as_texts(standing: Standing, profile: Profile, shown: Sequence[str] | None = None) -> list[str]:
+    """The fields of a standing as a reader sees them: rank, architecture, loss, metrics, interval, coverage.
+
+    Args:
+        shown: Which metrics; None for all of the profile.
+    """
     interval = "n/a" if standing.interval is None else f"{standing.interval[0]:.3f} to {standing.interval[1]:.3f}"
-    numbers = [number(standing.values.get(name)) for name in profile.metrics]
+    numbers = [number(standing.values.get(name)) for name in (profile.metrics if shown is None else shown)]
     rank = "-" if standing.rank is None else str(standing.rank)
     return [rank, standing.architecture, standing.loss or "-", *numbers, interval, coverage(standing)]
 

@@ -75,7 +75,10 @@ def opened(folder: Path, *, force: bool = False) -> Trained:
     catalog.architecture(record.cell.architecture)
     _check_code(record, force=force)
     if not weights.is_file():
-        raise StoreError(f"{weights} is missing. Copy it there, or run the cell again.")
+        raise StoreError(
+            f"{weights} is missing. Copy it there, or run the cell again; an export has weights where it was packed by "
+            "bench export --weights."
+        )
     if (found := sha256(weights)) != record.weights_hash:
         raise StoreError(
             f"{weights} is not the file its record names: sha256 {found[:16]}.., not {record.weights_hash[:16]}... "

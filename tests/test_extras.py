@@ -38,6 +38,18 @@ TINY = Cell(dataset=small.SMEAR, architecture="tiny", loss="ce")
             "Error: bench dashboard needs the package optuna_dashboard, which is not installed. "
             "Install it: pip install 'cytobench[dashboard]'\n",
         ),
+        (
+            "ray",
+            ["run", "matrix", "--engine", "ray"],
+            "Error: --engine ray needs the package ray, which is not installed. "
+            "Install it: pip install 'cytobench[cluster]'\n",
+        ),
+        (
+            "submitit",
+            ["run", "matrix", "--engine", "slurm"],
+            "Error: --engine slurm needs the package submitit, which is not installed. "
+            "Install it: pip install 'cytobench[slurm]'\n",
+        ),
     ],
 )
 def test_a_missing_package_is_one_line_before_anything_runs(

@@ -124,7 +124,7 @@ def test_overheads_are_those_that_are_given():
 
     assert seconds() + 98.0 == pytest.approx(seconds("--startup", "100"))
     assert seconds() + 50.0 < seconds("--per-group", "10") < seconds() + 10 * 50
-    assert seconds() < seconds("--losses", "20")
+    assert seconds() < seconds("--lost-workers", "20")
 
 
 def test_a_plan_is_drawn_into_a_file(tmp_path: Path):
@@ -140,8 +140,8 @@ def test_a_plan_is_drawn_into_a_file(tmp_path: Path):
     [
         (["--workers", "0"], "--workers is '0'. Give whole numbers from 1"),
         (["--workers", "4,many"], "--workers is '4,many'"),
-        (["--losses", "nan"], "--losses is nan. Give a number from 0 to 60."),
-        (["--losses", "61"], "--losses is 61. Give a number from 0 to 60."),
+        (["--lost-workers", "nan"], "--lost-workers is nan. Give a number from 0 to 60."),
+        (["--lost-workers", "61"], "--lost-workers is 61. Give a number from 0 to 60."),
         (["--startup", "-1"], "--startup is -1. Give a number from 0 to 86400."),
         (["--per-group", "inf"], "--per-group is inf. Give a number from 0 to 86400."),
         (["--to", "plan.txt"], "--to plan.txt is no figure that can be drawn"),

@@ -78,7 +78,7 @@ def touch_after(monkeypatch: pytest.MonkeyPatch, stop: Path, trial: int, epoch: 
 def test_the_record_is_that_of_the_matrix_and_each_finds_what_the_other_did(bench, tmp_path: Path, data_home: Path):
     where = small.place(tmp_path / "matrix", data_home)
     small.execute(STUDY, where)
-    code, out, err = bench("--watch", 2)
+    code, out, err = bench("--film", 2)
 
     theirs, ours = small.stored(STUDY, where)[CELL.key], record()
     assert (0, "") == (code, err)
@@ -100,7 +100,7 @@ def test_the_record_is_that_of_the_matrix_and_each_finds_what_the_other_did(benc
 
 
 def test_a_run_leaves_a_line_per_epoch_the_curves_and_the_strip(bench):
-    code, out, err = bench("--watch", 2)
+    code, out, err = bench("--film", 2)
 
     course, found = folder() / "training", record()
     told = diary.read((course / "epochs.csv").read_text())
@@ -226,7 +226,7 @@ def test_a_fixed_rate_is_a_study_with_one_rate_and_is_called_untuned(bench):
 
 
 def test_a_fresh_seed_has_the_course_of_its_tuning_and_its_own(bench):
-    code, out, _ = bench("--seed", 1, "--watch", 1)
+    code, out, _ = bench("--seed", 1, "--film", 1)
 
     (name,) = (path.name for path in Path("results").iterdir())
     cell = replace(CELL, seed=1)

@@ -16,7 +16,7 @@ from huggingface_hub import DatasetCard, ModelCard, constants
 
 import bench
 from bench import drawings, metrics, plan, report
-from bench.errors import NameUnknown
+from bench.errors import NameUnknown, StudyError
 from bench.records import Record
 from bench.specs import Place
 from bench.store import Store, records
@@ -134,6 +134,16 @@ def test_a_dry_run_writes_what_would_go_and_asks_nobody(folder: Path, hub: Hub, 
     assert ["README.md", "SHA256SUMS", "counts.npz", "history.csv", "record.json"] == names[:5]
     assert all(name in out for name in names)
     assert "Nothing was uploaded" in out
+
+
+def test_a_dry_run_that_fails_leaves_nothing_behind(folder: Path, hub: Hub, tmp_path: Path, monkeypatch):
+    def broken(*_: object) -> str:
+        raise StudyError("The card cannot be written.")
+
+    monkeypatch.setattr("bench.modelcard.dataset", broken)
+
+    assert 2 == call("share", "me/all", folder, "--dry-run", "--to", tmp_path / "look")[0]
+    assert not (tmp_path / "look").exists()
 
 
 def test_the_card_holds_each_number_with_its_interval_and_definition(folder: Path, tmp_path: Path):
