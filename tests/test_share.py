@@ -20,7 +20,7 @@ import pandas
 import pytest
 from PIL import Image
 
-from bench import drawings, formats, packing, plan, privacy, report, runner, study, unpacking, verify
+from bench import drawings, formats, packing, plan, privacy, report, runner, sealing, study, unpacking, verify
 from bench import manifest as manifests
 from bench.errors import NameUnknown, StoreError, StudyError
 from bench.packing import Choice
@@ -439,6 +439,72 @@ def test_a_manifest_that_names_something_outside_is_refused(name: str, packed: d
         unpacking.beside(
             exported.rezipped(tmp_path / "a.zip", files | {"synthetic/manifest.json": json.dumps(told).encode()})
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("study.toml", "names a file twice, or itself"),
+        ("manifest.json", "names a file twice, or itself"),
+        ("SHA256SUMS", "names a file twice, or itself"),
+        (".//study.toml", "which bench does not write"),
+        ("./manifest.json", "which bench does not write"),
+        ("a/./b", "which bench does not write"),
+        ("red\x1b[31m", "which bench does not write"),
+        ("two\nlines", "which bench does not write"),
+        ("turned\u202e", "which bench does not write"),
+    ],
+)
+@ENDINGS
+def test_a_manifest_that_names_a_file_in_two_ways_is_refused(
+    ending: str, name: str, reason: str, packed: dict[str, Path], tmp_path: Path
+):
+    files = exported.members(packed[".zip"])
+    told = json.loads(files["synthetic/manifest.json"])
+    told["files"].append({"path": name, "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()})
+    text = json.dumps(told).encode()
+    sums = manifests.sums(manifests.parse(text, "here").files, hashlib.sha256(text).hexdigest())
+    own = {"synthetic/manifest.json": text, "synthetic/SHA256SUMS": sums}
+    pack = exported.rezipped if ending == ".zip" else exported.retarred
+    path = pack(tmp_path / f"a{ending}", files | {f"synthetic/{name}": b"abc"} | own)
+
+    with pytest.raises(StoreError, match=reason) as raised:
+        unpacking.beside(path)
+    assert str(raised.value).isprintable()
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_names_that_are_one_to_the_file_system_are_not_written_over_each_other(
+    packed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    files, held = exported.members(packed[".zip"]), Path.open
+
+    def one_case(path: Path, mode: str = "r", *rest: object) -> object:
+        return held(path.with_name(path.name.casefold()) if "x" in mode else path, mode, *rest)
+
+    monkeypatch.setattr(Path, "open", one_case)
+    told = json.loads(files["synthetic/manifest.json"])
+    told["files"].append({"path": "STUDY.toml", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()})
+    own = {"synthetic/manifest.json": json.dumps(told).encode(), "synthetic/STUDY.toml": b"abc"}
+
+    broken = unpacking.extract(exported.rezipped(tmp_path / "a.zip", files | own), tmp_path / "out")
+
+    assert "stands there twice" in {one.path: one.what for one in broken}["STUDY.toml"]
+
+
+@ENDINGS
+def test_a_manifest_of_many_cells_is_read(ending: str, tmp_path: Path):
+    (tmp_path / "long").mkdir()
+    names = [f"cells/{number:0100}/weights.safetensors" for number in range(150_000)]
+    found = manifests.Manifest(
+        schema=1, format=manifests.FORMAT, bench="1", study="long", finished="", cells=[], data=[], code=[],
+        shortened=[], left_out=names, files=[],
+    )  # fmt: skip
+    sealing.write_manifest(tmp_path / "long", found)
+    sealing.pack(tmp_path / "long", tmp_path / f"long{ending}", "long")
+
+    assert 2**24 < (tmp_path / "long" / "manifest.json").stat().st_size < unpacking.LISTED
+    assert [] == unpacking.extract(tmp_path / f"long{ending}", tmp_path / "out")
 
 
 def test_links_are_refused(packed: dict[str, Path], tmp_path: Path):
