@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import catalog
+from bench import catalog, manifest
 from bench.errors import StoreError
 from bench.records import Record, Status
 from bench.specs import Recipe
@@ -75,6 +75,10 @@ def opened(folder: Path, *, force: bool = False) -> Trained:
     catalog.architecture(record.cell.architecture)
     _check_code(record, force=force)
     if not weights.is_file():
+        if weights.absolute() in manifest.left_out(_above(folder)):
+            raise StoreError(
+                f"{key} was exported without its weights. Get the export with them: bench export --weights."
+            )
         raise StoreError(f"{weights} is missing. Copy it there, or run the cell again.")
     if (found := sha256(weights)) != record.weights_hash:
         raise StoreError(
@@ -152,12 +156,17 @@ def _recipe(record: Record, folder: Path) -> Recipe:
         ) from error
 
 
+def _above(folder: Path) -> Path:
+    """The folder of the study that a cell's is in; where that was copied, it may lie anywhere."""
+    above = folder.absolute().parents
+    return above[min(4, len(above) - 1)]
+
+
 def _others(folder: Path) -> str:
     """Up to three cells of the same study that have weights."""
-    above = folder.absolute().parents
     usable = [
         one.cell.key
-        for one in records(above[min(4, len(above) - 1)])  # a folder that was copied may lie anywhere
+        for one in records(_above(folder))
         if one.weights_hash and one.status in (Status.OK, Status.DIVERGED)
     ]
     return " or ".join(usable[:3]) or "a cell of another study; none of this one has weights"

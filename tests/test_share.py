@@ -47,6 +47,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = exported.complete(tmp_path_factory.mktemp("results"))
     for name in (".lock", ".run-1-ab.lock", "executions/fpn/abc.json", "cells/smear/fpn/ce/f0-s0/log.txt"):
         write_bytes(folder / name, str(folder).encode())
+    cell = Store(folder).cell(FINE)
+    write_bytes(cell / "training" / "strip.png", b"pictures of a data set")
+    write_bytes(cell / "training" / "film" / "1-0001.npz", b"pictures of a data set")
+    shutil.copytree(cell, folder / "earlier" / "20260101T000000Z" / cell.relative_to(folder))
     write_bytes(Store(folder).tuning(FINE) / "journal", b'{"op_code": 0}\n')
     write_bytes(Store(folder).tuning(FINE) / "checkpoint.safetensors", b"unfinished")
     return folder
@@ -77,7 +81,7 @@ def test_an_export_holds_results_and_nothing_unfinished_or_of_this_machine(packe
     assert {f"{cell}/{name}" for name in ("record.json", "counts.npz", "history.csv", "predictions.npz")} <= names
     tuning = "tuning/smear/unet[encoder=resnet18]/ce/f0"
     assert {"study.toml", "index.html", "splits/smear/f0.json", f"{tuning}/trials.json", f"{tuning}/journal"} <= names
-    for word in (".lock", "log.txt", "executions", "checkpoint", "weights.safetensors"):
+    for word in (".lock", "log.txt", "executions", "checkpoint", "weights.safetensors", "training/", "earlier/"):
         assert [] == [name for name in names if word in name]
 
 
@@ -206,6 +210,21 @@ def test_weights_go_along_when_they_are_asked_for(original: Path, tmp_path: Path
 def weighted(folder: Path) -> dict[bool, int]:
     found = [one.weights for one in manifests.parse((folder / "manifest.json").read_bytes(), "here").cells]
     return {answer: found.count(answer) for answer in (True, False)}
+
+
+def test_an_export_without_weights_says_so_to_whoever_wants_to_use_them(packed: dict[str, Path], tmp_path: Path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    words = (FINE.key, "--study", packed[".zip"], "--force")
+
+    predicted = call("predict", *words, tmp_path / "a.png", "--to", tmp_path / "out")
+    converted = call("convert", *words, "--to", tmp_path / "a.safetensors")
+    shared = call("share", "me/x", packed[".zip"], "--cell", FINE.key, "--dry-run", "--to", tmp_path / "share")
+
+    assert [2, 2, 2] == [predicted[0], converted[0], shared[0]]
+    line = f"Error: {FINE.key} was exported without its weights. Get the export with them: bench export --weights.\n"
+    assert (line, line) == (predicted[2], converted[2])
+    assert f"Error: {FINE.key} was exported without its weights.safetensors. Share it" in shared[2]
+    assert ["a.png"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_the_export_of_an_export_still_says_what_was_left_out(packed: dict[str, Path], tmp_path: Path):
