@@ -150,7 +150,7 @@ def _onnx(
     divisor = architecture(trained.record.cell.architecture)[0].divisor
     size, reasons = networks.padded(recipe.size, divisor), list[str]()
     shown = tuple(pictures) or tuple(_generated())
-    for axes in AXES:
+    for axes in AXES[1:] if _pads_by_size(plain) else AXES:
         try:
             program = _exported(plain, size, divisor, axes)
             opset = int(program.model.opset_imports[""])
@@ -199,6 +199,15 @@ def _exported(plain: nn.Module, size: tuple[int, int], divisor: int, axes: Seque
             dynamo=True,
             verbose=False,
         )
+
+
+def _pads_by_size(network: nn.Module) -> bool:
+    """Whether layers pad as TensorFlow does, each by its own size: with free sizes the exporter does not come to an end.
+
+    Size after size becomes a term of the one before, in which the exporter looks for bounds: at the fifth for hours.
+    """
+    names = (type(module).__name__ for module in network.modules())
+    return any("Same" in name and "Static" not in name for name in names)
 
 
 def _onnx_about(axes: Sequence[str], size: tuple[int, int], opset: int) -> dict[str, str]:
