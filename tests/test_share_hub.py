@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,24 @@ def test_the_card_says_what_has_to_be_known_before_the_numbers(folder: Path, tmp
         assert words in plain, words
     body = card(text).text
     assert [] == [tag for tag in ("<script", "<img") if tag in body]
+
+
+def test_no_text_of_data_or_files_is_markup_on_a_card(tmp_path: Path):
+    bad = "<img src=x>`\n---\n# boo [a](http://b.c) |"
+
+    def spoiled(record: Record) -> Record:
+        card = replace(record.data, title=bad, licence=bad, citation=bad, hash=bad) if record.data else None
+        return replace(record, data=card, environment={bad: bad})
+
+    folder = exported.complete(tmp_path / "results", spoiled)
+    call("share", "me/unet", folder, "--cell", FINE.key, "--dry-run", "--to", tmp_path / "model", "--licence", bad)
+    call("share", "me/all", folder, "--dry-run", "--to", tmp_path / "all")
+
+    for where in ("model", "all"):
+        text = card((tmp_path / where / "README.md").read_text()).text
+        plain = re.sub(r"`[^`\n]*`", "", text.replace("\\`", ""))  # what is code is shown as it is
+        assert "boo" in plain
+        assert [] == [mark for mark in ("<img", "\n# boo", "](http", "b.c) |", "://b") if mark in plain], where
 
 
 def test_a_leak_is_on_the_card_and_among_its_tags(tmp_path: Path):
