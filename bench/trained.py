@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import catalog, manifest
-from bench.errors import StoreError
+from bench import catalog, manifest, names
+from bench.errors import NameUnknown, StoreError
 from bench.records import Record, Status
 from bench.specs import Recipe
 from bench.store import parse_record, read_record, records, sha256
@@ -71,8 +71,9 @@ def opened(folder: Path, *, force: bool = False) -> Trained:
         raise StoreError(f"{key} is a baseline, which has no weights. Choose a cell with a network: {_others(folder)}.")
     if record.weights_hash is None or record.data is None:
         why = f": {' '.join(record.error.message.split())[:200]}" if record.error else ""
-        raise StoreError(f"{key} has no weights, since it ended as {record.status}{why}. Choose {_others(folder)}.")
-    catalog.architecture(record.cell.architecture)
+        ended = f"since it ended as {record.status}{why}" if record.status != Status.OK else "or names none"
+        raise StoreError(f"{key} has no weights, {ended}. Choose {_others(folder)}.")
+    _check_known(record, folder)
     _check_code(record, force=force)
     if not weights.is_file():
         if weights.absolute() in manifest.left_out(_above(folder)):
@@ -133,6 +134,24 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     if not isinstance(found, dict) or not isinstance(found.get("__metadata__", {}), dict):
         raise StoreError(f"{path} is no .safetensors: its header is no table. Give a cell, or convert one.")
     return 8 + length, found
+
+
+def _check_known(record: Record, folder: Path) -> None:
+    """Refuse a network that is not in the catalogue; what lies beside its weights is code of others, and not run.
+
+    Raises:
+        NameUnknown: Saying where its code is, if it came along.
+    """
+    try:
+        catalog.architecture(record.cell.architecture)
+    except NameUnknown as error:
+        own = f"{manifest.CODE}/architectures/{names.parse(record.cell.architecture)[0]}.py"
+        if not any((place / own).is_file() for place in (folder, _above(folder))):
+            raise
+        raise NameUnknown(
+            f"{record.cell.architecture} is no network of bench. Its code came along as {own}, and is not run unasked: "
+            f"read it, unpacked, then give bench --catalog {manifest.CODE} .., or BENCH_PATH."
+        ) from error
 
 
 def _check_code(record: Record, *, force: bool) -> None:

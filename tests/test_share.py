@@ -635,7 +635,9 @@ def test_the_published_schema_is_the_one_the_program_writes():
     assert expected == (DOCS / "manifest.schema.json").read_text(), "write docs/manifest.schema.json anew"
 
 
-def test_a_study_that_was_unzipped_elsewhere_has_nothing_left_to_run(tmp_path: Path, data_home: Path):
+def test_a_study_that_was_unzipped_elsewhere_has_nothing_left_to_run(
+    tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
+):
     wanted, here = small.study(), small.place(tmp_path / "here", data_home)
     small.execute(wanted, here)
     archive = exported.exported(here.results / "small", tmp_path / "small.zip", Choice(weights=True))
@@ -658,6 +660,9 @@ def test_a_study_that_was_unzipped_elsewhere_has_nothing_left_to_run(tmp_path: P
     predicted = call("predict", key, picture, "--study", archive, "--to", tmp_path / "out", "--device", "cpu")
     assert (0, True) == (predicted[0], (tmp_path / "out" / "picture-classes.png").is_file()), predicted[2]
     assert read_record(next((there.results / "small").glob("cells/*/tiny/*/*/record.json"))).weights_hash
+    monkeypatch.setenv("BENCH_PATH", "")  # and where nobody has read its code
+    checked = call("verify", archive)
+    assert (0, True) == (checked[0], "index.html was not compared: what it says of tiny" in checked[1]), checked[1]
 
 
 def test_the_data_frame_of_an_export_is_that_of_its_folder(packed: dict[str, Path], original: Path):

@@ -286,7 +286,14 @@ def test_a_model_with_own_code_says_how_to_name_it(trained: tuple[Path, Record, 
     assert "`BENCH_PATH`" in (tmp_path / "look" / "README.md").read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("BENCH_PATH")
-        with pytest.raises(NameUnknown, match="tiny"):
+        code = tmp_path / "look" / "catalog" / "architectures" / "tiny.py"
+        whole = code.read_bytes()
+        code.write_bytes(f"open({str(tmp_path / 'was-run')!r}, 'w')\n".encode() + whole)
+        patch.chdir(tmp_path / "look")  # not from the folder itself either
+        with pytest.raises(NameUnknown, match=r"came along as catalog/architectures/tiny\.py, and is not run unasked"):
             bench.load(tmp_path / "look", device="cpu")
+        ended, _, err = call("convert", ".", "--to", tmp_path / "a.onnx", "--force")
+        assert (2, 1, False) == (ended, err.count("\n"), (tmp_path / "was-run").exists())
+        code.write_bytes(whole)
         patch.setenv("BENCH_PATH", str(tmp_path / "look" / "catalog"))
         assert record.cell == bench.load(tmp_path / "look", device="cpu").record.cell
