@@ -511,8 +511,7 @@ def test_names_that_are_one_to_the_file_system_are_not_written_over_each_other(
     assert "stands there twice" in {one.path: one.what for one in broken}["STUDY.toml"]
 
 
-@ENDINGS
-def test_a_manifest_of_many_cells_is_read(ending: str, tmp_path: Path):
+def test_a_manifest_of_many_cells_is_read(tmp_path: Path):
     (tmp_path / "long").mkdir()
     names = [f"cells/{number:0100}/weights.safetensors" for number in range(150_000)]
     found = manifests.Manifest(
@@ -520,10 +519,10 @@ def test_a_manifest_of_many_cells_is_read(ending: str, tmp_path: Path):
         shortened=[], left_out=names, files=[],
     )  # fmt: skip
     sealing.write_manifest(tmp_path / "long", found)
-    sealing.pack(tmp_path / "long", tmp_path / f"long{ending}", "long")
+    sealing.pack(tmp_path / "long", tmp_path / "long.tar.gz", "long")
 
     assert 2**24 < (tmp_path / "long" / "manifest.json").stat().st_size < unpacking.LISTED
-    assert [] == unpacking.extract(tmp_path / f"long{ending}", tmp_path / "out")
+    assert [] == unpacking.extract(tmp_path / "long.tar.gz", tmp_path / "out")
 
 
 def test_links_are_refused(packed: dict[str, Path], tmp_path: Path):
