@@ -24,6 +24,7 @@ from bench import __version__, extras, networks
 from bench.catalog import architecture
 from bench.errors import StudyError
 from bench.fit import cut, windows
+from bench.markdown import escape
 from bench.specs import MEAN, STD, Recipe
 from bench.store import write_bytes, writing_file
 from bench.trained import Trained, tensors_hash
@@ -150,7 +151,7 @@ def _onnx(
     divisor = architecture(trained.record.cell.architecture)[0].divisor
     size, reasons = networks.padded(recipe.size, divisor), list[str]()
     shown = tuple(pictures) or tuple(_generated())
-    for axes in AXES:
+    for axes in AXES[1:] if _pads_by_size(plain) else AXES:
         try:
             program = _exported(plain, size, divisor, axes)
             opset = int(program.model.opset_imports[""])
@@ -199,6 +200,15 @@ def _exported(plain: nn.Module, size: tuple[int, int], divisor: int, axes: Seque
             dynamo=True,
             verbose=False,
         )
+
+
+def _pads_by_size(network: nn.Module) -> bool:
+    """Whether layers pad as TensorFlow does, by the size of what they are given: sizes that are free take too long.
+
+    Each becomes a term of the one before, in which the exporter looks for bounds; it was ended after 15 minutes.
+    """
+    names = (type(module).__name__ for module in network.modules())
+    return any("Same" in name and "Static" not in name for name in names)
 
 
 def _onnx_about(axes: Sequence[str], size: tuple[int, int], opset: int) -> dict[str, str]:
@@ -307,7 +317,7 @@ def _quiet() -> Generator[None]:
 def _readme(done: Converted, trained: Trained, about: Mapping[str, str]) -> str:
     """What the file is and how it is used, as Markdown."""
     record = trained.record
-    data = f" on {record.data.title} ({record.data.licence}; {record.data.citation})" if record.data else ""
+    data = f" on {escape(f'{card.title} ({card.licence}; {card.citation})')}" if (card := record.data) else ""
     lines = [
         f"# {done.path.name}",
         "",
@@ -317,11 +327,11 @@ def _readme(done: Converted, trained: Trained, about: Mapping[str, str]) -> str:
         "| class | name | colour |",
         "| --- | --- | --- |",
         *(
-            f"| {value} | {one.name} | {', '.join(map(str, one.colour))} |"
+            f"| {value} | {escape(one.name)} | {', '.join(map(str, one.colour))} |"
             for value, one in enumerate(record.data.classes if record.data else ())
         ),
         "",
-        *(f"- {name}: {text}" for name, text in about.items() if name != "classes" and text),
+        *(f"- {name}: {escape(text)}" for name, text in about.items() if name != "classes" and text),
         "",
         *(_use_onnx(done, trained.recipe, about) if done.opset else _use_safetensors(done)),
     ]
@@ -331,7 +341,9 @@ def _readme(done: Converted, trained: Trained, about: Mapping[str, str]) -> str:
 def _use_onnx(done: Converted, recipe: Recipe, about: Mapping[str, str]) -> list[str]:
     divisor = about["divisor"]
     height, width = recipe.size if "height" in done.axes else done.size
-    stretched = [] if recipe.fit == "tile" else [f"picture = picture.resize(({width}, {height}), Image.BILINEAR)"]
+    stretched = [f"picture = picture.resize(({width}, {height}), Image.BILINEAR)"]
+    if recipe.fit == "tile":
+        stretched = [] if "height" in done.axes else [f"picture = picture.crop((0, 0, {width}, {height}))  # a window"]
     any_size = f"height and width may be any multiples of {divisor}" if "height" in done.axes else "the size is fixed"
     return [
         f"Input `image`: RGB, float32 (N, 3, H, W) in [0, 1], normalised inside; {any_size}. Output `probabilities`:",
@@ -349,7 +361,7 @@ def _use_onnx(done: Converted, recipe: Recipe, about: Mapping[str, str]) -> list
         f"below, right = (-edge % {divisor} for edge in pixels.shape[:2])",
         'padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")',
         "image = padded.transpose(2, 0, 1)[None].astype(np.float32) / 255",
-        f'session = onnxruntime.InferenceSession("{done.path.name}")',
+        f"session = onnxruntime.InferenceSession({done.path.name!r})",
         'probabilities = session.run(None, {"image": image})[0][0, :, : pixels.shape[0], : pixels.shape[1]]',
         "labels = probabilities.argmax(axis=0)",
         "```",
@@ -364,7 +376,7 @@ def _use_safetensors(done: Converted) -> list[str]:
         "```python",
         "import bench",
         "",
-        f'model = bench.load("{done.path.name}")',
+        f"model = bench.load({done.path.name!r})",
         "labels, probabilities = model.predict(image)  # image: RGB, uint8 (H, W, 3)",
         "```",
         "",

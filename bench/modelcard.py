@@ -117,7 +117,7 @@ def dataset(content: Content, repository: str, licence: str = UNKNOWN) -> str:
         "The images are not here; the hashes say which ones they were.",
         "",
         *(
-            f"- **{escape(card.title)}** (`{card.hash}`): {escape(card.licence)}. {escape(card.citation)}"
+            f"- **{escape(card.title)}** ({_code(card.hash)}): {escape(card.licence)}. {escape(card.citation)}"
             for card in cards.values()
         ),
         "",
@@ -143,7 +143,7 @@ def _model(about: Subject, repository: str, licence: str) -> Iterator[str]:
     yield (
         f"A network that tells {len(card.classes)} classes apart in microscopy images "
         f"({', '.join(escape(one.name) for one in card.classes)}), trained with the loss "
-        f"`{record.cell.loss}` as the cell `{record.cell.key}` of the study `{about.content.study.name}`."
+        f"{_code(record.cell.loss)} as the cell {_code(record.cell.key)} of the study `{about.content.study.name}`."
     )
     for title, lines in (
         ("Results", _results(about)),
@@ -180,7 +180,8 @@ def _results(about: Subject) -> Iterator[str]:
         between = "n/a" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
         yield f"| `{name}` | {told} | {between} | {escape(metric.title)}. {escape(metric.definition)} |"
     yield ""
-    yield f"They can be computed again from the stored confusion matrices: `counts.npz`, sha256 `{record.counts_hash}`."
+    counts = f"`counts.npz`, sha256 {_code(record.counts_hash)}"
+    yield f"They can be computed again from the stored confusion matrices: {counts}."
 
 
 def _baseline(about: Subject, standings: tuple[Standing, ...]) -> Iterator[str]:
@@ -189,7 +190,8 @@ def _baseline(about: Subject, standings: tuple[Standing, ...]) -> Iterator[str]:
     better = [(value, one) for one in standings if one.loss is None and (value := one.values.get(name)) is not None]
     if better:
         value, one = max(better, key=lambda pair: pair[0])
-        yield f"The best baseline without a network, `{one.architecture}`, has `{name}` {value:.4f} on the same images."
+        scored = f"has `{name}` {value:.4f} on the same images"
+        yield f"The best baseline without a network, {_code(one.architecture)}, {scored}."
 
 
 def _stamps(standings: list[Standing]) -> Iterator[str]:
@@ -231,13 +233,13 @@ def _usage(record: Record, repository: str) -> Iterator[str]:
             "the environment variable `BENCH_PATH`, or `bench --catalog catalog predict ..`; nothing runs it unasked."
         )
     else:
-        yield f"The weights go with the code of the network of hash `{own}`; another version is refused, not guessed."
+        yield f"The weights go with code of the network of hash {_code(own)}; another version is refused, not guessed."
 
 
 def _data(record: Record) -> Iterator[str]:
     card = record.data
     assert card is not None
-    yield f"- **{escape(card.title)}**, `{record.cell.dataset}` in the catalogue, pixels `{card.hash}`"
+    yield f"- **{escape(card.title)}**, {_code(record.cell.dataset)} in the catalogue, pixels {_code(card.hash)}"
     yield f"- {card.train} images to train, {card.val} to validate, {card.test} to test, from {card.sources} sources"
     yield f"- licence: {escape(card.licence) or 'not told'}"
     yield f"- citation: {escape(card.citation) or 'not told'}"
@@ -263,16 +265,17 @@ def _training(record: Record) -> Iterator[str]:
         if (value := recipe.get(name)) is not None
     )
     if isinstance(started := made.get("weights"), Mapping):
-        yield f"- started from {escape(str(started.get('source')))}, sha256 `{started.get('sha256')}`"
-    yield "- environment: " + ", ".join(f"{name} {escape(str(value))}" for name, value in record.environment.items())
+        yield f"- started from {escape(str(started.get('source')))}, sha256 {_code(started.get('sha256'))}"
+    yield "- environment: " + ", ".join(escape(f"{name} {value}") for name, value in record.environment.items())
     yield f"- time: {quantities.duration(sum(record.seconds.values()))}"
     energy = record.efficiency.energy_j if record.efficiency else None
     yield "- energy: not measured" if energy is None else f"- energy: {energy / 1000:,.1f} kJ, by the GPU's own meter"
-    yield f"- fingerprint `{record.fingerprint}`: hash of all that can change the result; `record.json` has all of it"
+    made_of = "hash of all that can change the result; `record.json` has all of it"
+    yield f"- fingerprint {_code(record.fingerprint)}: {made_of}"
 
 
 def _architecture(record: Record) -> Iterator[str]:
-    yield f"- `{record.cell.architecture}`"
+    yield f"- {_code(record.cell.architecture)}"
     if (spec := _spec(record)) is not None:
         yield f"- {escape(spec.title)}: {escape(spec.citation)}"
         yield f"- origin of the code: {escape(spec.origin)}; licence of the code: {escape(spec.licence)}"
@@ -288,9 +291,7 @@ def _licence(licence: str) -> str:
             "Nobody has said under which licence the weights are. The licences of the data and of what the network "
             "started from, above, may bind them."
         )
-    return (
-        f"The weights: `{escape(licence)}`. The data keep their own licence, which may bind what was learned from them."
-    )
+    return f"The weights: {_code(licence)}. The data keep their own licence, which may bind what was learned from them."
 
 
 def _scored(about: Subject) -> list[tuple[str, Metric, float]]:
@@ -324,6 +325,11 @@ def _spec(record: Record) -> ArchitectureSpec | None:
 def _stem(dataset: str) -> str:
     """The name of a data set without options; of a folder its last part."""
     return dataset.partition("[")[0].rstrip("/").rpartition("/")[2] or "data"
+
+
+def _code(text: object) -> str:
+    """A text as code, in which nothing but a backtick means anything."""
+    return "`" + " ".join(str(text).split()).replace("`", "'") + "`"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """A results folder as it may leave this machine: chosen cells, a page of them, a manifest.
 
-Kept back are locks, checkpoints, logs, what was measured of this machine (`executions/`) and all that is unfinished.
+Kept back are locks, checkpoints, logs, what was measured of this machine (`executions/`) and all that is unfinished or
+put aside (`earlier/`), and the pictures of each epoch (`training/`): what is copied is named here, the rest stays.
 """
 
 from __future__ import annotations
@@ -182,16 +183,18 @@ def _cell(stage: _Stage, record: Record) -> Record:
         stage.shortened.append((there / "record.json").relative_to(stage.target.root).as_posix())
     for name in TUNING:
         stage.bring(stage.source.tuning(record.cell) / name, stage.target.tuning(own.cell) / name)
-    _check_hashes(own, there, here, weights=stage.choice.weights)
+    _check_hashes(own, there, here, stage.absent, weights=stage.choice.weights)
     return own
 
 
-def _check_hashes(record: Record, there: Path, here: Path, *, weights: bool) -> None:
+def _check_hashes(record: Record, there: Path, here: Path, absent: frozenset[Path], *, weights: bool) -> None:
     """Refuse a cell of which a file is not the one its record names; `weights` says whether these are looked at."""
     named = {"counts.npz": record.counts_hash, "measures.npz": record.measures_hash, WEIGHTS: record.weights_hash}
     for name, wanted in named.items():
         if wanted is None or (name == WEIGHTS and not weights):
             continue
+        if here / name in absent and not (there / name).is_file():
+            raise StoreError(f"{record.cell.key} was exported without its {name}. Share it from where it was trained.")
         if not (there / name).is_file() or sha256(there / name) != wanted:
             raise StoreError(
                 f"{here / name} is missing or not the file its record names, so that {record.cell.key} cannot be "
@@ -340,5 +343,5 @@ def _sealed(stage: _Stage, study: Study, records: Sequence[Record]) -> Manifest:
 
 def _size(folder: Path, choice: Choice) -> int:
     """What is copied at most [bytes]."""
-    paths = (folder / "cells").rglob("*")
+    paths = (folder / "cells").glob("*/*/*/*/*")  # pictures of a training, a folder deeper, stay here
     return sum(path.stat().st_size for path in paths if path.is_file() and (choice.weights or path.name != WEIGHTS))

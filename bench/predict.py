@@ -309,8 +309,8 @@ def _network(trained: Trained) -> torch.nn.Module:
     name, classes = trained.record.cell.architecture, len(trained.record.data.classes if trained.record.data else ())
     state = checkpoint.load_weights(trained.weights)
     # with pretrained weights a network may normalise images anew, in a layer of its own: then it is built as it was
-    for spelled in dict.fromkeys((networks.from_scratch(name), name)):
-        network = networks.build(spelled, classes)
+    for scratch in (True, False) if networks.from_scratch(name) != name else (True,):
+        network = networks.build(name, classes, scratch=scratch)
         try:
             network.load_state_dict(state)
         except RuntimeError as error:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import catalog
-from bench.errors import StoreError
+from bench import catalog, manifest, names
+from bench.errors import NameUnknown, StoreError
 from bench.records import Record, Status
 from bench.specs import Recipe
 from bench.store import parse_record, read_record, records, sha256
@@ -71,14 +71,16 @@ def opened(folder: Path, *, force: bool = False) -> Trained:
         raise StoreError(f"{key} is a baseline, which has no weights. Choose a cell with a network: {_others(folder)}.")
     if record.weights_hash is None or record.data is None:
         why = f": {' '.join(record.error.message.split())[:200]}" if record.error else ""
-        raise StoreError(f"{key} has no weights, since it ended as {record.status}{why}. Choose {_others(folder)}.")
-    catalog.architecture(record.cell.architecture)
+        ended = f"since it ended as {record.status}{why}" if record.status != Status.OK else "or names none"
+        raise StoreError(f"{key} has no weights, {ended}. Choose {_others(folder)}.")
+    _check_known(record, folder)
     _check_code(record, force=force)
     if not weights.is_file():
-        raise StoreError(
-            f"{weights} is missing. Copy it there, or run the cell again; an export has weights where it was packed by "
-            "bench export --weights."
-        )
+        if weights.absolute() in manifest.left_out(_above(folder)):
+            raise StoreError(
+                f"{key} was exported without its weights. Get the export with them: bench export --weights."
+            )
+        raise StoreError(f"{weights} is missing. Copy it there, or run the cell again.")
     if (found := sha256(weights)) != record.weights_hash:
         raise StoreError(
             f"{weights} is not the file its record names: sha256 {found[:16]}.., not {record.weights_hash[:16]}... "
@@ -134,6 +136,24 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     return 8 + length, found
 
 
+def _check_known(record: Record, folder: Path) -> None:
+    """Refuse a network that is not in the catalogue; what lies beside its weights is code of others, and not run.
+
+    Raises:
+        NameUnknown: Saying where its code is, if it came along.
+    """
+    try:
+        catalog.architecture(record.cell.architecture)
+    except NameUnknown as error:
+        own = f"{manifest.CODE}/architectures/{names.parse(record.cell.architecture)[0]}.py"
+        if not any((place / own).is_file() for place in (folder, _above(folder))):
+            raise
+        raise NameUnknown(
+            f"{record.cell.architecture} is no network of bench. Its code came along as {own}, and is not run unasked: "
+            f"read it, unpacked, then give bench --catalog {manifest.CODE} .., or BENCH_PATH."
+        ) from error
+
+
 def _check_code(record: Record, *, force: bool) -> None:
     key, name = record.cell.key, record.cell.architecture
     now, then = catalog.code_hash("architectures", name), record.ingredients.get("code")
@@ -155,12 +175,17 @@ def _recipe(record: Record, folder: Path) -> Recipe:
         ) from error
 
 
+def _above(folder: Path) -> Path:
+    """The folder of the study that a cell's is in; where that was copied, it may lie anywhere."""
+    above = folder.absolute().parents
+    return above[min(4, len(above) - 1)]
+
+
 def _others(folder: Path) -> str:
     """Up to three cells of the same study that have weights."""
-    above = folder.absolute().parents
     usable = [
         one.cell.key
-        for one in records(above[min(4, len(above) - 1)])  # a folder that was copied may lie anywhere
+        for one in records(_above(folder))
         if one.weights_hash and one.status in (Status.OK, Status.DIVERGED)
     ]
     return " or ".join(usable[:3]) or "a cell of another study; none of this one has weights"

@@ -22,10 +22,10 @@ from bench.manifest import FILE, REWRITTEN, SUMS, Manifest
 from bench.store import check_room, writing
 
 ENDINGS = (".zip", ".tar.gz", ".tgz")
-MANY = 500_000
-"""Files of one export; ten thousand cells have a fifth of it."""
-LISTED = 2**28
-"""Bytes of a manifest of so many files."""
+MANY = 250_000
+"""Files of one export; ten thousand cells have less than half of it."""
+LISTED = 2**26
+"""Bytes of a manifest of so many files; as JSON it takes twenty times its length in memory, if made to."""
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
 """What the libraries raise in the middle of a damaged archive."""
 
@@ -144,9 +144,9 @@ def extract(path: Path, target: Path) -> list[Broken]:
     try:
         for member in _members(path):
             broken += state.take(member)
-    except DataError as error:
+    except (DataError, StoreError) as error:
         shutil.rmtree(target, ignore_errors=True)
-        raise StoreError(str(error)) from error
+        raise (StoreError(str(error)) if isinstance(error, DataError) else error) from error
     except _Damaged as error:
         return [*broken, Broken(error.name.partition("/")[2], f"is damaged: {error}.")]
     except DAMAGE as error:
@@ -172,7 +172,7 @@ class _Unpacking:
 
     def take(self, member: _Member) -> list[Broken]:
         """Write one file if it is what the manifest says; else say what is wrong with it."""
-        archive.check_name(member.name, self.path)
+        _check_name(member.name, self.path)
         root, _, self.at = member.name.partition("/")
         if self.found is None:
             self._begin(root, member)
@@ -186,8 +186,12 @@ class _Unpacking:
         out, digest = self.target / PurePosixPath(self.at), hashlib.sha256()
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("wb") as sink:
-            while chunk := member.source.read(2**20):
+        try:
+            sink = out.open("xb")
+        except FileExistsError:  # where upper and lower case are the same
+            return [Broken(self.at, "stands there twice, as this file system takes names.")]
+        with sink:
+            for chunk in _chunks(member.source):
                 digest.update(chunk)
                 sink.write(chunk)
         hashed = digest.hexdigest()
@@ -197,11 +201,13 @@ class _Unpacking:
         """Read the manifest, which comes first, and check that what it promises can be unpacked."""
         if self.at != FILE or member.size > LISTED:
             raise StoreError(f"{self.path} is not an export of bench: it does not begin with its {FILE}.")
-        text = member.source.read(LISTED)
+        text = b"".join(_chunks(member.source))
         found = manifest.parse(text, str(self.path))
         files = found.files
         for one in files:
-            archive.check_name(one.path, self.path)
+            _check_name(one.path, self.path)
+        if len({FILE, SUMS, *(one.path for one in files)}) != len(files) + 2:
+            raise StoreError(f"{self.path} has a {FILE} that names a file twice, or itself. It is not unpacked.")
         archive.check_places([PurePosixPath(one.path) for one in files], self.path)
         total, packed = sum(max(one.size, 0) for one in files), self.path.stat().st_size
         if len(files) > MANY or total > archive.LARGEST or total > archive.EXPANSION * packed + 2**20:
@@ -265,6 +271,21 @@ class _Careful(gzip.GzipFile):
         if size is None or not 0 <= size <= 2**24:
             raise ValueError(f"a piece of {size} bytes was asked for")
         return super().read(size)
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Refuse a name that leads outside, has another spelling, or cannot be printed.
+
+    Raises:
+        DataError, StoreError: Naming both.
+    """
+    archive.check_name(name, path)
+    if not name.isprintable() or PurePosixPath(name).as_posix() != name:
+        raise StoreError(f"{path} holds the name {name!r}, which bench does not write. It is not unpacked.")
+
+
+def _chunks(source: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: source.read(2**20), b"")
 
 
 def _link(path: Path, name: str) -> StoreError:

@@ -171,6 +171,21 @@ def test_a_network_that_is_bound_to_a_size_keeps_it_and_any_number_of_pictures(
     assert (5, 2, 32, 48) == session.run(None, {"image": np.zeros((5, 3, 32, 48), np.float32)})[0].shape
 
 
+class PaddedSame(nn.Conv2d):
+    """A convolution named like those that pad by the size of what they are given."""
+
+
+def test_a_network_that_pads_by_its_size_is_not_tried_at_other_sizes(
+    cell: tuple[Path, Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tried, held = [], convert._exported
+    monkeypatch.setattr(convert, "_exported", lambda *given: tried.append(given[-1]) or held(*given))
+
+    done = convert.convert(PaddedSame(3, 2, 1), trained(cell[1], "tiny", (32, 48)), tmp_path / "a.onnx")
+
+    assert ([("batch",)], ("batch",)) == (tried, done.axes)
+
+
 def test_a_network_that_cannot_be_exported_or_differs_is_one_line_and_leaves_no_file(
     cell: tuple[Path, Record], tmp_path: Path
 ):
@@ -217,5 +232,7 @@ def test_every_architecture_is_exported_and_agrees(cell: tuple[Path, Record], na
     assert FREE.get(name, ("batch", "height", "width")) == done.axes
 
 
-FREE: dict[str, tuple[str, ...]] = dict.fromkeys(("pspnet", "swinunet", "upernet"), ("batch",))
+FREE: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("efficientunet", "pspnet", "swinunet", "transunet", "upernet"), ("batch",)
+)
 """Networks with fewer free axes than three."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 
 import bench
-from bench import evaluate, overlay, pictured, predict
+from bench import checkpoint, evaluate, networks, overlay, pictured, predict
 from bench.errors import BenchError, DataError, StudyError
 from bench.predict import How, Options
 from bench.prepare import open_prepared
@@ -95,6 +96,23 @@ def test_a_test_image_gives_the_counts_that_are_stored_to_the_last_pixel(
 
     assert stored.tolist() == np.stack(counts).tolist()
     assert stored.sum() > 0
+
+
+def test_a_network_whose_encoder_was_frozen_is_rebuilt_without_the_weights_it_began_with(
+    cells: dict[str, tuple[Store, Record]], tmp_path: Path
+):
+    record = cells["resize"][1]
+    name = "unet[encoder=tu-test_resnet,frozen=1,weights=imagenet]"
+    state = networks.build(name, len(record.data.classes), seed=3, scratch=True).state_dict()
+    fit = SimpleNamespace(state=state, value=None, best_epoch=1)
+    checkpoint.save_weights(tmp_path / "weights.safetensors", fit)
+    other = replace(record, cell=replace(record.cell, architecture=name))
+
+    found = predict.Model(Trained(record=other, weights=tmp_path / "weights.safetensors", recipe=FITS["resize"]), "cpu")
+
+    for key, value in found._forward.network.state_dict().items():
+        assert torch.equal(state[key], value), key
+    assert (40, 56) == found.predict(noise(40, 56)).labels.shape
 
 
 def test_windows_equal_the_whole_picture_where_the_network_sees_less_than_they_overlap(

@@ -20,7 +20,7 @@ import pandas
 import pytest
 from PIL import Image
 
-from bench import drawings, formats, packing, plan, privacy, report, runner, study, unpacking, verify
+from bench import drawings, formats, packing, plan, privacy, report, runner, sealing, study, unpacking, verify
 from bench import manifest as manifests
 from bench.errors import NameUnknown, StoreError, StudyError
 from bench.packing import Choice
@@ -47,6 +47,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = exported.complete(tmp_path_factory.mktemp("results"))
     for name in (".lock", ".run-1-ab.lock", "executions/fpn/abc.json", "cells/smear/fpn/ce/f0-s0/log.txt"):
         write_bytes(folder / name, str(folder).encode())
+    cell = Store(folder).cell(FINE)
+    write_bytes(cell / "training" / "strip.png", b"pictures of a data set")
+    write_bytes(cell / "training" / "film" / "1-0001.npz", b"pictures of a data set")
+    shutil.copytree(cell, folder / "earlier" / "20260101T000000Z" / cell.relative_to(folder))
     write_bytes(Store(folder).tuning(FINE) / "journal", b'{"op_code": 0}\n')
     write_bytes(Store(folder).tuning(FINE) / "checkpoint.safetensors", b"unfinished")
     return folder
@@ -77,7 +81,7 @@ def test_an_export_holds_results_and_nothing_unfinished_or_of_this_machine(packe
     assert {f"{cell}/{name}" for name in ("record.json", "counts.npz", "history.csv", "predictions.npz")} <= names
     tuning = "tuning/smear/unet[encoder=resnet18]/ce/f0"
     assert {"study.toml", "index.html", "splits/smear/f0.json", f"{tuning}/trials.json", f"{tuning}/journal"} <= names
-    for word in (".lock", "log.txt", "executions", "checkpoint", "weights.safetensors"):
+    for word in (".lock", "log.txt", "executions", "checkpoint", "weights.safetensors", "training/", "earlier/"):
         assert [] == [name for name in names if word in name]
 
 
@@ -206,6 +210,21 @@ def test_weights_go_along_when_they_are_asked_for(original: Path, tmp_path: Path
 def weighted(folder: Path) -> dict[bool, int]:
     found = [one.weights for one in manifests.parse((folder / "manifest.json").read_bytes(), "here").cells]
     return {answer: found.count(answer) for answer in (True, False)}
+
+
+def test_an_export_without_weights_says_so_to_whoever_wants_to_use_them(packed: dict[str, Path], tmp_path: Path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    words = (FINE.key, "--study", packed[".zip"], "--force")
+
+    predicted = call("predict", *words, tmp_path / "a.png", "--to", tmp_path / "out")
+    converted = call("convert", *words, "--to", tmp_path / "a.safetensors")
+    shared = call("share", "me/x", packed[".zip"], "--cell", FINE.key, "--dry-run", "--to", tmp_path / "share")
+
+    assert [2, 2, 2] == [predicted[0], converted[0], shared[0]]
+    line = f"Error: {FINE.key} was exported without its weights. Get the export with them: bench export --weights.\n"
+    assert (line, line) == (predicted[2], converted[2])
+    assert f"Error: {FINE.key} was exported without its weights.safetensors. Share it" in shared[2]
+    assert ["a.png"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_the_export_of_an_export_still_says_what_was_left_out(packed: dict[str, Path], tmp_path: Path):
@@ -441,6 +460,71 @@ def test_a_manifest_that_names_something_outside_is_refused(name: str, packed: d
         )
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("study.toml", "names a file twice, or itself"),
+        ("manifest.json", "names a file twice, or itself"),
+        ("SHA256SUMS", "names a file twice, or itself"),
+        (".//study.toml", "which bench does not write"),
+        ("./manifest.json", "which bench does not write"),
+        ("a/./b", "which bench does not write"),
+        ("red\x1b[31m", "which bench does not write"),
+        ("two\nlines", "which bench does not write"),
+        ("turned\u202e", "which bench does not write"),
+    ],
+)
+@ENDINGS
+def test_a_manifest_that_names_a_file_in_two_ways_is_refused(
+    ending: str, name: str, reason: str, packed: dict[str, Path], tmp_path: Path
+):
+    files = exported.members(packed[".zip"])
+    told = json.loads(files["synthetic/manifest.json"])
+    told["files"].append({"path": name, "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()})
+    text = json.dumps(told).encode()
+    sums = manifests.sums(manifests.parse(text, "here").files, hashlib.sha256(text).hexdigest())
+    own = {"synthetic/manifest.json": text, "synthetic/SHA256SUMS": sums}
+    pack = exported.rezipped if ending == ".zip" else exported.retarred
+    path = pack(tmp_path / f"a{ending}", files | {f"synthetic/{name}": b"abc"} | own)
+
+    with pytest.raises(StoreError, match=reason) as raised:
+        unpacking.beside(path)
+    assert str(raised.value).isprintable()
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_names_that_are_one_to_the_file_system_are_not_written_over_each_other(
+    packed: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    files, held = exported.members(packed[".zip"]), Path.open
+
+    def one_case(path: Path, mode: str = "r", *rest: object) -> object:
+        return held(path.with_name(path.name.casefold()) if "x" in mode else path, mode, *rest)
+
+    monkeypatch.setattr(Path, "open", one_case)
+    told = json.loads(files["synthetic/manifest.json"])
+    told["files"].append({"path": "STUDY.toml", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()})
+    own = {"synthetic/manifest.json": json.dumps(told).encode(), "synthetic/STUDY.toml": b"abc"}
+
+    broken = unpacking.extract(exported.rezipped(tmp_path / "a.zip", files | own), tmp_path / "out")
+
+    assert "stands there twice" in {one.path: one.what for one in broken}["STUDY.toml"]
+
+
+def test_a_manifest_of_many_cells_is_read(tmp_path: Path):
+    (tmp_path / "long").mkdir()
+    names = [f"cells/{number:0100}/weights.safetensors" for number in range(150_000)]
+    found = manifests.Manifest(
+        schema=1, format=manifests.FORMAT, bench="1", study="long", finished="", cells=[], data=[], code=[],
+        shortened=[], left_out=names, files=[],
+    )  # fmt: skip
+    sealing.write_manifest(tmp_path / "long", found)
+    sealing.pack(tmp_path / "long", tmp_path / "long.tar.gz", "long")
+
+    assert 2**24 < (tmp_path / "long" / "manifest.json").stat().st_size < unpacking.LISTED
+    assert [] == unpacking.extract(tmp_path / "long.tar.gz", tmp_path / "out")
+
+
 def test_links_are_refused(packed: dict[str, Path], tmp_path: Path):
     files = exported.members(packed[".zip"]) | {"synthetic/link": b"/etc/passwd"}
 
@@ -550,7 +634,9 @@ def test_the_published_schema_is_the_one_the_program_writes():
     assert expected == (DOCS / "manifest.schema.json").read_text(), "write docs/manifest.schema.json anew"
 
 
-def test_a_study_that_was_unzipped_elsewhere_has_nothing_left_to_run(tmp_path: Path, data_home: Path):
+def test_a_study_that_was_unzipped_elsewhere_has_nothing_left_to_run(
+    tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
+):
     wanted, here = small.study(), small.place(tmp_path / "here", data_home)
     small.execute(wanted, here)
     archive = exported.exported(here.results / "small", tmp_path / "small.zip", Choice(weights=True))
@@ -573,6 +659,9 @@ def test_a_study_that_was_unzipped_elsewhere_has_nothing_left_to_run(tmp_path: P
     predicted = call("predict", key, picture, "--study", archive, "--to", tmp_path / "out", "--device", "cpu")
     assert (0, True) == (predicted[0], (tmp_path / "out" / "picture-classes.png").is_file()), predicted[2]
     assert read_record(next((there.results / "small").glob("cells/*/tiny/*/*/record.json"))).weights_hash
+    monkeypatch.setenv("BENCH_PATH", "")  # and where nobody has read its code
+    checked = call("verify", archive)
+    assert (0, True) == (checked[0], "index.html was not compared: what it says of tiny" in checked[1]), checked[1]
 
 
 def test_the_data_frame_of_an_export_is_that_of_its_folder(packed: dict[str, Path], original: Path):

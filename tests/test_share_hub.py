@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -186,6 +187,24 @@ def test_the_card_says_what_has_to_be_known_before_the_numbers(folder: Path, tmp
     assert [] == [tag for tag in ("<script", "<img") if tag in body]
 
 
+def test_no_text_of_data_or_files_is_markup_on_a_card(tmp_path: Path):
+    bad = "<img src=x>`\n---\n# boo [a](http://b.c) |"
+
+    def spoiled(record: Record) -> Record:
+        card = replace(record.data, title=bad, licence=bad, citation=bad, hash=bad) if record.data else None
+        return replace(record, data=card, environment={bad: bad})
+
+    folder = exported.complete(tmp_path / "results", spoiled)
+    call("share", "me/unet", folder, "--cell", FINE.key, "--dry-run", "--to", tmp_path / "model", "--licence", bad)
+    call("share", "me/all", folder, "--dry-run", "--to", tmp_path / "all")
+
+    for where in ("model", "all"):
+        text = card((tmp_path / where / "README.md").read_text()).text
+        plain = re.sub(r"`[^`\n]*`", "", text.replace("\\`", ""))  # what is code is shown as it is
+        assert "boo" in plain
+        assert [] == [mark for mark in ("<img", "\n# boo", "](http", "b.c) |", "://b") if mark in plain], where
+
+
 def test_a_leak_is_on_the_card_and_among_its_tags(tmp_path: Path):
     def leaky(record: Record) -> Record:
         return replace(record, data=replace(record.data, leaked={"train": 0, "val": 0, "test": 5}))
@@ -277,7 +296,14 @@ def test_a_model_with_own_code_says_how_to_name_it(trained: tuple[Path, Record, 
     assert "`BENCH_PATH`" in (tmp_path / "look" / "README.md").read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("BENCH_PATH")
-        with pytest.raises(NameUnknown, match="tiny"):
+        code = tmp_path / "look" / "catalog" / "architectures" / "tiny.py"
+        whole = code.read_bytes()
+        code.write_bytes(f"open({str(tmp_path / 'was-run')!r}, 'w')\n".encode() + whole)
+        patch.chdir(tmp_path / "look")  # not from the folder itself either
+        with pytest.raises(NameUnknown, match=r"came along as catalog/architectures/tiny\.py, and is not run unasked"):
             bench.load(tmp_path / "look", device="cpu")
+        ended, _, err = call("convert", ".", "--to", tmp_path / "a.onnx", "--force")
+        assert (2, 1, False) == (ended, err.count("\n"), (tmp_path / "was-run").exists())
+        code.write_bytes(whole)
         patch.setenv("BENCH_PATH", str(tmp_path / "look" / "catalog"))
         assert record.cell == bench.load(tmp_path / "look", device="cpu").record.cell
