@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder of prepared data for the whole run, so that nothing is prepared twice."""
     return tmp_path_factory.mktemp("data-home")
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Pages without their drawings, which take most of the time."""
+    from bench import drawings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawings.Drawing, "svg", lambda _: "<svg></svg>")
+        yield
 
 
 @pytest.fixture(scope="session")

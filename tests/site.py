@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote
+
+from tests.listening import listening
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,14 +110,5 @@ def serving() -> Generator[Site]:
     """A server for as long as the block lasts."""
     site = Site()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"site": site}))
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    site.address = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with listening(type("Handler", (Handler,), {"site": site})) as site.address:
         yield site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import pandas
 import pytest
 from PIL import Image
 
-from bench import drawings, formats, packing, plan, privacy, report, runner, sealing, study, unpacking, verify
+from bench import formats, packing, plan, privacy, report, runner, sealing, study, unpacking, verify
 from bench import manifest as manifests
 from bench.errors import NameUnknown, StoreError, StudyError
 from bench.packing import Choice
@@ -29,17 +29,11 @@ from bench.store import Store, read_record, records, sha256, write_bytes
 from tests import exported, small, synthetic
 from tests.commands import call
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FINE = synthetic.cell(synthetic.FINE, "ce")
 ENDINGS = pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def undrawn() -> Iterator[None]:
-    """Drawings take most of the time of a page."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawings.Drawing, "svg", lambda _: "<svg></svg>")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 from huggingface_hub import DatasetCard, ModelCard, constants
 
 import bench
-from bench import drawings, metrics, plan, report
+from bench import metrics, plan, report
 from bench.errors import NameUnknown, StudyError
 from bench.records import Record
 from bench.specs import Place
@@ -25,16 +25,11 @@ from tests import exported, hub_uploads, small, synthetic
 from tests.commands import call
 from tests.hub_uploads import Hub
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*content=.*:DeprecationWarning")  # of the client's own PUT
+pytestmark = [
+    pytest.mark.usefixtures("undrawn"),
+    pytest.mark.filterwarnings("ignore:.*content=.*:DeprecationWarning"),  # of the client's own PUT
+]
 FINE = synthetic.cell(synthetic.FINE, "dice+ce")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def undrawn() -> Iterator[None]:
-    """Drawings take most of the time of a page."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawings.Drawing, "svg", lambda _: "<svg></svg>")
-        yield
 
 
 @pytest.fixture(scope="module")

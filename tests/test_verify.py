@@ -6,14 +6,13 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench import drawings, plan, recompute, report, study, verify
+from bench import plan, recompute, report, study, verify
 from bench.errors import StudyError
 from bench.prepare import prepare
 from bench.records import Status
@@ -23,6 +22,8 @@ from bench.store import Store, records, seal, sha256, write_arrays, write_bytes
 from tests import synthetic
 from tests.commands import call
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FIRST, SECOND = synthetic.cell(synthetic.FINE, "ce"), synthetic.cell(synthetic.WEAK, "ce")
 GROUPS = {
     "train": [f"train-{number}" for number in range(30)],
@@ -30,14 +31,6 @@ GROUPS = {
     "test": synthetic.IDS,
 }
 DATA = plan.digest(["89ab", SPLIT_VERSION, GROUPS])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def undrawn() -> Iterator[None]:
-    """Drawings take most of the time of a page, and are not compared."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawings.Drawing, "svg", lambda _: "<svg></svg>")
-        yield
 
 
 @pytest.fixture(scope="module")
