@@ -102,7 +102,7 @@ class Queue:
                 jobs = self.executor.map_array(function, *zip(*calls, strict=True))
         except self.submitit.core.utils.FailedJobError as error:
             told = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
-            if "Unable to contact" in told:
+            if any(words in told for words in ("Unable to contact", "configuration source")):
                 raise StudyError(
                     f"SLURM cannot be reached: {told}. Ask sinfo from here; finished cells are kept, and the same "
                     "command goes on."
