@@ -1,6 +1,6 @@
 """The tasks of a run that a Ray cluster has: handed out, listened to, ended when their time is up, and buried.
 
-What tasks say comes through a mailbox, an actor on the driver's node.
+What tasks say comes through a mailbox, an actor on the driver's node (`bench.ray_task`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
-from bench import alike, node, shipping
+from bench import node, ray_task, shipping
 from bench.attempts import Task
-from bench.errors import BenchError, DiskFull, StoreError, StudyError
+from bench.errors import StudyError
 from bench.node import Lacks, Luggage, Mail, Orders, Parcel
 from bench.prepare import Prepared
+from bench.ray_task import Outcome
 from bench.serve import Done, Said
 from bench.workers import TICK, Died, Limits
 
@@ -61,21 +62,6 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a task ended that came to its end.
-
-    Attributes:
-        said: How many words it sent to the mailbox.
-        lacks: What it has to be brought, if it did nothing for that reason.
-        refused: What ends the study.
-    """
-
-    said: int
-    lacks: Lacks
-    refused: BenchError | None
-
-
 class Ending(NamedTuple):
     """How a task ended that did not come to its end."""
 
@@ -102,28 +88,6 @@ class _Running:
     output: str = ""
 
 
-class Mailbox:
-    """Holds what tasks say until the driver comes for it; an asyncio actor."""
-
-    def __init__(self) -> None:
-        self.words: list[tuple[int, Any]] = []
-        self.some = importlib.import_module("asyncio").Event()
-
-    async def put(self, number: int, word: object) -> None:
-        """Take a word of a task."""
-        self.words.append((number, word))
-        self.some.set()
-
-    async def take(self, wait: float) -> list[tuple[int, Any]]:
-        """All words, as soon as there is one; none after a while [s]."""
-        asyncio = importlib.import_module("asyncio")
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.some.wait(), wait)
-        words, self.words = self.words, []
-        self.some.clear()
-        return words
-
-
 class Team:
     """Tasks that wait and tasks that Ray has; see `engines.Team`."""
 
@@ -140,9 +104,9 @@ class Team:
         self.headless: float | None = None  # since when the head has not answered
         self.gone = self.littered = False
         ray = engine.ray
-        self.work = ray.remote(num_cpus=engine.cpus, num_gpus=engine.gpus, max_retries=0)(_work)
+        self.work = ray.remote(num_cpus=engine.cpus, num_gpus=engine.gpus, max_retries=0)(ray_task.work)
         here = ray.get_runtime_context().get_node_id()
-        self.mailbox = ray.remote(num_cpus=0)(Mailbox).options(scheduling_strategy=engine.at(here)).remote()
+        self.mailbox = ray.remote(num_cpus=0)(ray_task.Mailbox).options(scheduling_strategy=engine.at(here)).remote()
         self.post = self.mailbox.take.remote(TICK)
         self.told = ray.put(orders)
 
@@ -300,7 +264,7 @@ class Team:
             if one.ended.kind == "lost" or one.node is None or not self.engine.answers():
                 one.settled = self.now
             else:
-                one.tail = self.engine.on(one.node, _tail).remote(self.orders.run, one.job)
+                one.tail = self.engine.on(one.node, ray_task.tail).remote(self.orders.run, one.job)
 
     def _fetched(self, one: _Running) -> None:
         """The end of what a task printed has come; or its node went with it, and that is what it died of."""
@@ -390,37 +354,3 @@ def told(error: BaseException) -> str:
     """An error in one line: what a task raised stands at the end of its traceback, all else at the beginning."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[-1 if "ray::" in lines[0] else 0][:300].rstrip(".")
-
-
-def _work(orders: Orders, number: int, task: Task, luggage: Luggage, mailbox: Any) -> Outcome:
-    """A task: runs in a process of the cluster, whose output goes to a file meanwhile."""
-    ray: Any = importlib.import_module("ray")
-    said = 0
-
-    def say(word: object, *, sure: bool = False) -> None:
-        nonlocal said
-        said += 1
-        receipt = mailbox.put.remote(number, word)
-        if sure:
-            ray.get(receipt)
-
-    say(ray.get_runtime_context().get_node_id())
-    path = node.output(orders.run, luggage.number)
-    try:
-        with node.printed(path):
-            lacks = node.work(orders, task, luggage, ray.get, lambda mail: say(mail, sure=bool(mail.files)))
-    except (DiskFull, StoreError) as error:
-        error = type(error)(f"On the node {alike.name()}: {error}")
-        return Outcome(said=said, lacks=Lacks(), refused=error)
-    except BenchError as error:
-        return Outcome(said=said, lacks=Lacks(), refused=error)
-    path.unlink(missing_ok=True)
-    return Outcome(said=said, lacks=lacks, refused=None)
-
-
-def _tail(run: str, job: int) -> str:
-    """The end of what a task printed that died on this node."""
-    path = node.output(run, job)
-    text = node.tail(path)
-    path.unlink(missing_ok=True)
-    return text
