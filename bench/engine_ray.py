@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import math
 import os
 import secrets
 import signal
@@ -34,6 +35,8 @@ from bench.workers import Limits
 KEYS = ("cpus", "gpus", "scratch")
 ANSWER = 10.0
 """How long the head of a cluster may take to answer the first word [s]."""
+HURRY = 3.0
+"""How long it may take to answer while a study runs, where it is asked again [s]."""
 PASSED_ON = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "TORCH_HOME")
 """Variables that tasks have as the driver has them."""
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
@@ -94,8 +97,10 @@ def asking(address: str | None, options: Mapping[str, str]) -> Asked:
         raise StudyError(f"--engine ray has no option {strange[0]!r}. Allowed: cpus=2, gpus=0.5, scratch=DIR.")
     cpus, gpus, scratch = (options.get(key) for key in KEYS)
     return Asked(
-        cpus=1.0 if cpus is None else _number("cpus", cpus, "more than 0, as cpus=2", lambda n: n > 0),
-        gpus=None if gpus is None else _number("gpus", gpus, "0 to 1, for a cell has one GPU", lambda n: 0 <= n <= 1),
+        cpus=1.0 if cpus is None else _number("cpus", cpus, "0.01 or more, as cpus=2", lambda n: 0.01 <= n < 1e6),
+        gpus=None
+        if gpus is None
+        else _number("gpus", gpus, "0, or 0.01 to 1, for a cell has one GPU", lambda n: n == 0 or 0.01 <= n <= 1),
         scratch=None if scratch is None else _absolute(scratch),
     )
 
@@ -119,6 +124,13 @@ class RayEngine:
     def slots(self) -> int:
         """See the class."""
         return min(self.capacity(), self.wanted or sys.maxsize)
+
+    def answers(self) -> bool:
+        """Whether the head of the cluster is there: without it, what asks it waits until Ray ends this process."""
+        try:
+            return _greeted(self.ray.get_runtime_context().gcs_address, HURRY)
+        except OSError:
+            return False
 
     def nodes(self) -> list[dict[str, Any]]:
         """What Ray says of the nodes that are alive."""
@@ -180,17 +192,17 @@ class RayEngine:
         Raises:
             StudyError: If one cannot be used: all nodes run the same versions, or none runs anything.
         """
-        nodes = {one["NodeID"]: one["NodeManagerAddress"] for one in self.nodes() if self.carried(one)}
-        looked = {key: self.on(key, node.look).remote(orders) for key in nodes}
+        nodes = {one["NodeID"]: one["NodeManagerAddress"] for one in self.nodes()}
         data = results = False
-        for key, ref in looked.items():
+        for key, ref in self.everywhere(node.look, orders).items():
             try:
                 wrong, lacks = self.ray.get(ref, timeout=PATIENCE)
             except (self.ray.exceptions.NodeDiedError, self.ray.exceptions.TaskUnschedulableError):
                 continue  # it left while it was asked, or was gone and not missed yet
             except self.ray.exceptions.RayError as error:
                 raise StudyError(
-                    f"The node {nodes[key]} cannot run the program: {told(error)}. Mend its Python, or take it out."
+                    f"The node {nodes.get(key, key)} cannot run the program: {told(error)}. Mend its Python, or take "
+                    "it out."
                 ) from error
             if wrong:
                 raise StudyError(wrong)
@@ -200,6 +212,12 @@ class RayEngine:
     def on(self, key: str, function: Any) -> Any:
         """A function to be called on one node alone, which nothing has to be free for."""
         return self.ray.remote(num_cpus=0, max_retries=0)(function).options(scheduling_strategy=self.at(key))
+
+    def everywhere(self, function: Any, orders: Orders) -> dict[str, Any]:
+        """What a function will have come to on every node that carries tasks, by node."""
+        return {
+            one["NodeID"]: self.on(one["NodeID"], function).remote(orders) for one in self.nodes() if self.carried(one)
+        }
 
     def at(self, key: str) -> Any:
         """What says that something is to run on one node alone."""
@@ -229,7 +247,7 @@ def _number(key: str, text: str, allowed: str, fits: Callable[[float], bool]) ->
         value = float("nan")
     if not fits(value):
         raise StudyError(f"--engine-option {key}={text} is out of range. Give {allowed}.")
-    return value
+    return math.floor(value * 1e4 + 1e-6) / 1e4  # Ray counts no finer
 
 
 def _absolute(text: str) -> Path:
@@ -272,18 +290,25 @@ def _join(ray: Any, where: str, staged: Path, threads: int) -> None:
             signal.signal(signal.SIGTERM, before)  # Ray takes it over
 
 
+def _greeted(where: str, patience: float) -> bool:
+    """Whether a server of gRPC is at HOST:PORT; raises OSError where nobody is, or answers in time [s]."""
+    host, _, port = where.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=patience) as line:
+        line.sendall(HELLO)
+        answer = line.recv(9)
+    return len(answer) >= 4 and answer[3] == 4
+
+
 def _knock(where: str) -> None:
     """Refuse an address where nothing answers as Ray's head would, before Ray tries for minutes."""
-    host, colon, port = where.rpartition(":")
+    _, colon, port = where.rpartition(":")
     if not colon or not port.isdigit():
         raise StudyError(f"--address {where} is not HOST:PORT, auto or local. Give it as 10.0.0.1:6379.")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER) as line:
-            line.sendall(HELLO)
-            answer = line.recv(9)
+        greeted = _greeted(where, ANSWER)
     except (OSError, OverflowError) as error:
         raise StudyError(
             f"There is no Ray cluster at {where}: {told(error)}. Is it up (ray status there), and the port open?"
         ) from error
-    if len(answer) < 4 or answer[3] != 4:
+    if not greeted:
         raise StudyError(f"What answers at {where} is no Ray cluster. Give the port of its head, 6379 unless changed.")

@@ -139,21 +139,35 @@ def work(orders: Orders, task: Task, luggage: Luggage, fetch: Fetch, say: Callab
     return Lacks()
 
 
+def leave(orders: Orders) -> None:
+    """Remove what tasks of a run left here that did not come to their end; data that were brought stay."""
+    for path in (
+        *(_base(orders) / "results").glob(f"{orders.run}-*"),
+        *output(orders.run, 0).parent.glob(f"{orders.run}-*"),
+    ):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def printed(path: Path) -> Generator[None]:
     """Whatever this process prints within the block goes to a file, by C code and children too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(number) for number in (1, 2)]
     try:
-        with path.open("wb") as file:
-            for number in (1, 2):
-                os.dup2(file.fileno(), number)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                for number in (1, 2):
+                    os.dup2(file.fileno(), number)
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a full disk, which whoever stores results tells of
+                stream.flush()
         for number, old in zip((1, 2), kept, strict=True):
             os.dup2(old, number)
             os.close(old)
@@ -189,7 +203,8 @@ class _Courier:
         self.trial: int | None = None
 
     def __call__(self, event: Event) -> None:
-        sys.stdout.flush()
+        with writing(self.output):
+            sys.stdout.flush()
         failed = event.record is not None and event.record.error is not None
         self.say(Mail(event=event, files=self._files(event), output=tail(self.output) if failed else ""))
 

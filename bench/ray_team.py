@@ -1,6 +1,6 @@
 """The tasks of a run that a Ray cluster has: handed out, listened to, ended when their time is up, and buried.
 
-What tasks say comes through a mailbox, an actor on the driver's node.
+What tasks say comes through a mailbox, an actor on the driver's node (`bench.ray_task`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
-from bench import node, shipping
+from bench import node, ray_task, shipping
 from bench.attempts import Task
-from bench.errors import BenchError, StudyError
+from bench.errors import StudyError
 from bench.node import Lacks, Luggage, Mail, Orders, Parcel
 from bench.prepare import Prepared
+from bench.ray_task import Outcome
 from bench.serve import Done, Said
 from bench.workers import TICK, Died, Limits
 
 PATIENCE = 120.0
 """How long the cluster may have no node that carries a task, and a node may take to answer [s]."""
+HEADLESS = 25.0
+"""How long the head may be away; after 60 s Ray would end this process without a word [s]."""
 SETTLE = 20.0
 """How long the last words of a task that has ended are waited for, and the end of one that was told to [s]."""
 
@@ -38,6 +41,10 @@ class Engine(Protocol):
     cpus: float
     gpus: float
 
+    def answers(self) -> bool:
+        """Whether the head of the cluster is there; without it nothing may be asked of the cluster."""
+        ...
+
     def capacity(self) -> int:
         """How many tasks all nodes carry at once, as things are."""
         ...
@@ -46,24 +53,13 @@ class Engine(Protocol):
         """A function to be called on one node alone, which nothing has to be free for."""
         ...
 
+    def everywhere(self, function: Any, orders: Orders) -> dict[str, Any]:
+        """What a function will have come to on every node that carries tasks, by node."""
+        ...
+
     def at(self, key: str) -> Any:
         """What says that something is to run on one node alone."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a task ended that came to its end.
-
-    Attributes:
-        said: How many words it sent to the mailbox.
-        lacks: What it has to be brought, if it did nothing for that reason.
-        refused: What ends the study.
-    """
-
-    said: int
-    lacks: Lacks
-    refused: BenchError | None
 
 
 class Ending(NamedTuple):
@@ -92,28 +88,6 @@ class _Running:
     output: str = ""
 
 
-class Mailbox:
-    """Holds what tasks say until the driver comes for it; an asyncio actor."""
-
-    def __init__(self) -> None:
-        self.words: list[tuple[int, Any]] = []
-        self.some = importlib.import_module("asyncio").Event()
-
-    async def put(self, number: int, word: object) -> None:
-        """Take a word of a task."""
-        self.words.append((number, word))
-        self.some.set()
-
-    async def take(self, wait: float) -> list[tuple[int, Any]]:
-        """All words, as soon as there is one; none after a while [s]."""
-        asyncio = importlib.import_module("asyncio")
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.some.wait(), wait)
-        words, self.words = self.words, []
-        self.some.clear()
-        return words
-
-
 class Team:
     """Tasks that wait and tasks that Ray has; see `engines.Team`."""
 
@@ -127,10 +101,12 @@ class Team:
         self.outputs: dict[int, str] = {}
         self.now, self.looked = 0.0, time.monotonic()  # seconds that this process was there to see
         self.size, self.counted, self.carried = 0, -math.inf, 0.0
+        self.headless: float | None = None  # since when the head has not answered
+        self.gone = self.littered = False
         ray = engine.ray
-        self.work = ray.remote(num_cpus=engine.cpus, num_gpus=engine.gpus, max_retries=0)(_work)
+        self.work = ray.remote(num_cpus=engine.cpus, num_gpus=engine.gpus, max_retries=0)(ray_task.work)
         here = ray.get_runtime_context().get_node_id()
-        self.mailbox = ray.remote(num_cpus=0)(Mailbox).options(scheduling_strategy=engine.at(here)).remote()
+        self.mailbox = ray.remote(num_cpus=0)(ray_task.Mailbox).options(scheduling_strategy=engine.at(here)).remote()
         self.post = self.mailbox.take.remote(TICK)
         self.told = ray.put(orders)
 
@@ -139,13 +115,20 @@ class Team:
 
     def __exit__(self, *_: object) -> None:
         """End every task, and wait a little until its process is gone and lets go of its locks."""
+        if self.gone:  # Ray ends a process that asks for anything where its own node is dead
+            return
         left = [one.ref for one in self.running.values() if one.ended is None]
+        headed = self.engine.answers()
         with contextlib.suppress(self.ray.exceptions.RayError):  # the cluster may be what is gone
             for ref in left:
                 self.ray.cancel(ref, force=True)
             if left:
                 self.ray.wait(left, num_returns=len(left), timeout=2 * self.engine.limits.grace)
-            self.ray.kill(self.mailbox)
+            if headed:
+                self.ray.kill(self.mailbox)
+            if headed and (left or self.littered):
+                refs = list(self.engine.everywhere(node.leave, self.orders).values())
+                self.ray.wait(refs, num_returns=len(refs), timeout=2 * self.engine.limits.grace)
 
     def add(self, job: int, payload: object, *, fresh: bool = False) -> None:
         """Queue a task; what died took its process with it, so that one that runs again has a fresh one anyway."""
@@ -185,21 +168,38 @@ class Team:
     def _hand_out(self) -> bool:
         """Give Ray tasks, twice as many as it carries, so that none of it is idle; False when nothing is left to do."""
         if self.now >= self.counted + 5:
-            self.counted, capacity = self.now, self.engine.capacity()
-            self.size = self.engine.wanted or 2 * capacity
-            self.carried = self.now if capacity else self.carried
-            if self.now > self.carried + PATIENCE:
-                raise StudyError(
-                    f"No node of the Ray cluster has carried a task for {PATIENCE:g} s. Finished cells are kept; add "
-                    "nodes and run the same command again."
-                )
-        while self.waiting and len(self.running) < self.size:
+            self.counted = self.now
+            self._count()
+        while self.waiting and len(self.running) < self.size and self.headless is None:
             job, payload = self.waiting.popleft()
             number, first = next(self.numbers), payload.cells[0][0]
             luggage = self._luggage(job, payload)
             ref = self.work.options(name=first.key).remote(self.told, number, payload, luggage, self.mailbox)
             self.running[number] = _Running(job, number, payload, ref)
         return bool(self.running or self.waiting)
+
+    def _count(self) -> None:
+        """See how much the cluster carries.
+
+        Raises:
+            StudyError: If its head, or every node, has been away for too long.
+        """
+        if not self.engine.answers():
+            self.headless = self.now if self.headless is None else self.headless
+            if self.now > self.headless + HEADLESS:
+                raise StudyError(
+                    f"The head of the Ray cluster has not answered for {HEADLESS:g} s. Finished cells are kept; run "
+                    "the same command again when there is a cluster."
+                )
+            return
+        self.headless, capacity = None, self.engine.capacity()
+        self.size = self.engine.wanted or 2 * capacity
+        self.carried = self.now if capacity else self.carried
+        if self.now > self.carried + PATIENCE:
+            raise StudyError(
+                f"No node of the Ray cluster has carried a task for {PATIENCE:g} s. Finished cells are kept; add "
+                "nodes and run the same command again."
+            )
 
     def _luggage(self, job: int, payload: Task) -> Luggage:
         cells, name = [cell for cell, _ in payload.cells], payload.cells[0][0].dataset
@@ -228,6 +228,7 @@ class Team:
         try:
             words = self.ray.get(self.post)
         except self.ray.exceptions.RayError as error:
+            self.gone = True
             raise StudyError(
                 f"The Ray cluster is gone: {told(error)}. Finished cells are kept; run the same command again."
             ) from error
@@ -260,10 +261,10 @@ class Team:
             one.ended = self._ending(one, error)
         one.settled = self.now + SETTLE
         if isinstance(one.ended, Ending):
-            if one.ended.kind == "lost" or one.node is None:
+            if one.ended.kind == "lost" or one.node is None or not self.engine.answers():
                 one.settled = self.now
             else:
-                one.tail = self.engine.on(one.node, _tail).remote(self.orders.run, one.job)
+                one.tail = self.engine.on(one.node, ray_task.tail).remote(self.orders.run, one.job)
 
     def _fetched(self, one: _Running) -> None:
         """The end of what a task printed has come; or its node went with it, and that is what it died of."""
@@ -325,6 +326,7 @@ class Team:
         if waits and self.now < one.settled:
             return None
         del self.running[one.number]
+        self.littered |= isinstance(one.ended, Ending) or one.ended.refused is not None
         if isinstance(one.ended, Ending):
             return Died(one.job, one.ended.reason, one.ended.kind, one.output)
         if one.ended.refused is not None:
@@ -352,34 +354,3 @@ def told(error: BaseException) -> str:
     """An error in one line: what a task raised stands at the end of its traceback, all else at the beginning."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[-1 if "ray::" in lines[0] else 0][:300].rstrip(".")
-
-
-def _work(orders: Orders, number: int, task: Task, luggage: Luggage, mailbox: Any) -> Outcome:
-    """A task: runs in a process of the cluster, whose output goes to a file meanwhile."""
-    ray: Any = importlib.import_module("ray")
-    said = 0
-
-    def say(word: object, *, sure: bool = False) -> None:
-        nonlocal said
-        said += 1
-        receipt = mailbox.put.remote(number, word)
-        if sure:
-            ray.get(receipt)
-
-    say(ray.get_runtime_context().get_node_id())
-    path = node.output(orders.run, luggage.number)
-    with node.printed(path):
-        try:
-            lacks = node.work(orders, task, luggage, ray.get, lambda mail: say(mail, sure=bool(mail.files)))
-        except BenchError as error:
-            return Outcome(said=said, lacks=Lacks(), refused=error)
-    path.unlink(missing_ok=True)
-    return Outcome(said=said, lacks=lacks, refused=None)
-
-
-def _tail(run: str, job: int) -> str:
-    """The end of what a task printed that died on this node."""
-    path = node.output(run, job)
-    text = node.tail(path)
-    path.unlink(missing_ok=True)
-    return text

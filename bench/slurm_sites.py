@@ -85,8 +85,11 @@ class Queue:
         )  # fmt: skip
 
     def room(self, outstanding: int) -> int:
-        """An array at a time, the next one when the last has no more than its last jobs left."""
-        return self.array if outstanding < self.slots else 0
+        """An array at first, of which SLURM runs no more than `slots`; then what is free, a quarter at least."""
+        free = self.slots - outstanding
+        if not outstanding:
+            return self.array
+        return min(free, self.array) if 4 * free >= self.slots else 0
 
     def submit(self, function: Any, calls: Sequence[Call]) -> list[Any]:
         """One array.
@@ -99,6 +102,11 @@ class Queue:
                 jobs = self.executor.map_array(function, *zip(*calls, strict=True))
         except self.submitit.core.utils.FailedJobError as error:
             told = "; ".join(line.removeprefix("sbatch: error: ") for line in str(error).splitlines())
+            if any(words in told for words in ("Unable to contact", "configuration source")):
+                raise StudyError(
+                    f"SLURM cannot be reached: {told}. Ask sinfo from here; finished cells are kept, and the same "
+                    "command goes on."
+                ) from error
             raise StudyError(
                 f"sbatch refused the jobs: {told}. Change --engine-option partition, account, "
                 "qos, constraint, cpus, gpus, memory, minutes or array; sinfo tells what there is."

@@ -26,7 +26,7 @@ from bench.errors import BenchError, StudyError
 from bench.job import Event, Job
 from bench.records import Status
 from bench.specs import Budget, Place, Study
-from bench.store import Store
+from bench.store import Store, records
 from bench.workers import Limits
 from tests import small
 
@@ -239,14 +239,56 @@ def test_ctrl_c_stores_the_cells_that_were_running_and_ends_their_workers(
     wanted = small.study(baselines=(), budget=Budget(epochs=100_000))
     where = small.place(tmp_path, data_home)
 
+    runs = set[str]()
+
     def interrupt(engine: Watched, event: Event) -> None:
         if event.kind == "epoch":
+            runs.add(engine.teams[-1].orders.run)
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        execute(cluster, wanted, where, on_event=interrupt)
+        execute(cluster, wanted, where, on_event=interrupt, scratch=str(tmp_path / "scratch"))
 
     assert [Status.INTERRUPTED] == [record.status for record in small.stored(wanted, where).values()]
+    assert [] == list((tmp_path / "scratch" / "results").iterdir())
+    assert [] == [path for run in runs for path in node.output(run, 0).parent.glob(f"{run}-*")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("gcs_server", "The head of the Ray cluster has not answered for 25 s. Finished cells are kept; "),
+        ("raylet", "The Ray cluster is gone: "),
+    ],
+)
+def test_a_head_that_dies_ends_the_command_in_one_line_and_what_was_done_is_kept(
+    data_home: Path, tmp_path: Path, what: str, told: str
+):
+    """Left to itself, Ray ends the process of a driver that has lost either, with exit code 1 and no line of ours."""
+    from ray.cluster_utils import Cluster
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        own = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    command = [sys.executable, "-m", "bench", "run", "matrix", "--dataset", small.SMEAR, "--architecture", "tiny"]
+    command += ["--epochs", "100000", "--size", "32", "--engine", "ray", "--address", own.address, "--workers", "1"]
+    command += ["--results", str(tmp_path), "--data-home", str(data_home), "--name", "small", "--loss", "ce", "--json"]
+    try:
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None and running.stderr is not None
+            next(line for line in running.stdout if '"epoch"' in line)
+            own.head_node.all_processes[what][0].process.kill()
+            running.stdout.read()
+            last = running.stderr.read().splitlines()[-1]
+            code = running.wait()
+    finally:
+        own.shutdown()
+
+    assert (2, f"Error: {told}") == (code, last[: len(told) + 7])
+    assert len(list(tmp_path.rglob("record.json"))) == sum(
+        one.status is Status.OK for one in records(tmp_path / "small")
+    )
 
 
 @pytest.mark.slow
@@ -298,10 +340,18 @@ def test_what_ray_says_of_an_ending_is_blamed_on_the_cell_or_on_its_node():
 
 def test_a_cluster_without_a_node_that_works_is_waited_for_and_then_given_up():
     team = ray_team.Team.__new__(ray_team.Team)
-    team.engine = SimpleNamespace(capacity=lambda: 0, wanted=None)  # ty: ignore[invalid-assignment]
+    there = [True]
+    team.engine = SimpleNamespace(capacity=lambda: 0, wanted=None, answers=lambda: there[0])  # ty: ignore[invalid-assignment]
     team.waiting, team.running = deque([(0, Task(cells=()))]), {}
-    team.now, team.counted, team.carried, team.size = 0.0, -math.inf, 0.0, 0
+    team.now, team.counted, team.carried, team.size, team.headless = 0.0, -math.inf, 0.0, 0, None
 
+    assert team._hand_out()
+    team.now, there[0] = 10.0, False
+    assert team._hand_out()
+    team.now = 10.0 + ray_team.HEADLESS + 1
+    with pytest.raises(StudyError, match="The head of the Ray cluster has not answered for 25 s"):
+        team._hand_out()
+    team.counted, there[0] = -math.inf, True
     assert team._hand_out()
     team.now = ray_team.PATIENCE + 1
     with pytest.raises(StudyError, match="No node of the Ray cluster has carried a task for 120 s"):
@@ -403,16 +453,22 @@ def test_the_versions_that_are_compared_are_those_of_the_fingerprint():
     ("option", "value", "told"),
     [
         ("gpu", "1", "no option 'gpu'"),
-        ("gpus", "3", "0 to 1"),
-        ("gpus", "many", "0 to 1"),
-        ("cpus", "0", "more than 0"),
-        ("cpus", "nan", "more than 0"),
+        ("gpus", "3", "0.01 to 1"),
+        ("gpus", "many", "0.01 to 1"),
+        ("gpus", "1e-9", "0.01 to 1"),
+        ("cpus", "0", "0.01 or more"),
+        ("cpus", "nan", "0.01 or more"),
+        ("cpus", "inf", "0.01 or more"),
         ("scratch", "here", "no absolute path"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(option: str, value: str, told: str):
     with pytest.raises(StudyError, match=told):
         engine_ray.asking(None, {option: value})
+
+
+def test_a_share_is_cut_to_what_ray_can_count():
+    assert (0.3333, 0.29) == tuple(engine_ray.asking(None, {"gpus": text}).gpus for text in ("0.33333333", "0.29"))
 
 
 def test_a_cluster_that_cannot_be_reached_is_one_line_and_exit_code_2(

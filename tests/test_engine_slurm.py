@@ -69,10 +69,16 @@ def results(records: Mapping[str, Record]) -> dict[str, tuple[object, ...]]:
     }
 
 
+def steady(**changes: object) -> Study:
+    """The small study, whose layout is not chosen by timing: another one would give other weights."""
+    wanted = small.study(**changes)
+    return replace(wanted, recipe=replace(wanted.recipe, deterministic=True))
+
+
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory, data_home: Path) -> dict[str, tuple[object, ...]]:
     """The results of the small study with one more seed, run in this process."""
-    wanted, where = small.study(seeds=1), small.place(tmp_path_factory.mktemp("calm"), data_home)
+    wanted, where = steady(seeds=1), small.place(tmp_path_factory.mktemp("calm"), data_home)
     small.execute(wanted, where)
     return results(small.stored(wanted, where))
 
@@ -106,7 +112,7 @@ def kill_in_second_trial(where: Place, killed: list[int]) -> Heard:
 def test_jobs_end_in_the_results_of_the_run_in_this_process_though_they_are_killed_in_mid_run(
     tmp_path: Path, data_home: Path, calm: dict[str, tuple[object, ...]], capfd: pytest.CaptureFixture[str]
 ):
-    wanted, where, killed = small.study(seeds=1), small.place(tmp_path, data_home), list[int]()
+    wanted, where, killed = steady(seeds=1), small.place(tmp_path, data_home), list[int]()
     events = execute(wanted, where, HERE, on_event=kill_in_second_trial(where, killed))
     tuned = Cell(dataset=small.SMEAR, architecture="tiny", loss="ce")
 
@@ -451,6 +457,27 @@ def test_states_are_asked_of_squeue_where_no_accounts_are_kept_and_a_forgotten_j
     assert ["GONE", "NODE_FAIL"] == [site.state(job) for job in (one, other)]
 
 
+def test_no_more_jobs_run_at_once_than_were_asked_for_though_more_are_sent_than_one_array_takes():
+    site = object.__new__(slurm_sites.Queue)
+    site.slots, site.array = 8, 100
+
+    assert [100, 7, 2, 0, 0] == [site.room(outstanding) for outstanding in (0, 1, 6, 7, 60)]
+
+
+def test_a_controller_that_is_down_is_no_fault_of_the_options(
+    tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("sbatch", "srun", "squeue", "scancel"):
+        (tmp_path / name).write_text(
+            "#!/bin/sh\necho 'sbatch: error: Unable to contact slurm controller' >&2\nexit 1\n"
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    with pytest.raises(StudyError, match=r"^SLURM cannot be reached: .*Unable to contact slurm controller\. Ask sinfo"):
+        execute(small.study(architectures=()), small.place(tmp_path, data_home), {})
+
+
 def free_ports() -> int:
     """The first of three ports that are free now."""
     for first in range(16817, 60000, 7):
@@ -479,12 +506,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_a_real_cluster_ends_in_the_results_of_the_run_in_this_process_though_a_node_fails_in_mid_run(
     tmp_path: Path, data_home: Path, cluster: Path
 ):
-    wanted = small.study(
-        baselines=(), architectures=("tiny", "tiny[width=4]"), tuning=replace(small.study().tuning, trials=3)
-    )
-    # whichever layout is timed as faster would give other weights
-    deterministic = replace(wanted.recipe, deterministic=True)
-    wanted = replace(wanted, budget=replace(wanted.budget, epochs=300), recipe=deterministic)
+    wanted = steady(
+        baselines=(), architectures=("tiny", "tiny[width=4]"), tuning=replace(small.study().tuning, trials=3),
+        budget=replace(small.study().budget, epochs=300),
+    )  # fmt: skip
     here = small.place(tmp_path / "here", data_home)
     small.execute(wanted, here)
     where, killed = small.place(tmp_path / "there", data_home), list[str]()
