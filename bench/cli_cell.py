@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import shlex
 import signal
 import time
 from collections.abc import Generator
@@ -351,8 +352,12 @@ def _checked(stop: Path | None) -> Path | None:
     """
     if stop is None:
         return None
+    if stop.is_dir():
+        raise StudyError(f"The stop file {stop} is a folder. Give the path of a file in it, as {stop / 'stop'}.")
     if stop.exists() or stop.is_symlink():
-        raise StudyError(f"The stop file {stop} is there already, maybe of an earlier run. Remove it: rm {stop}")
+        raise StudyError(
+            f"The stop file {stop} is there already, maybe of an earlier run. Remove it: rm {shlex.quote(str(stop))}"
+        )
     if not stop.absolute().parent.is_dir():
         raise StudyError(f"The folder of the stop file {stop} does not exist. Make it, or choose another --stop-file.")
     return stop.absolute()

@@ -206,6 +206,10 @@ def test_a_stop_file_in_a_folder_that_is_not_there_is_refused(bench):
 
     assert 2 == code
     assert "The folder of the stop file nowhere/stop does not exist." in err
+    Path("a folder").mkdir()
+    assert (
+        "a folder is a folder. Give the path of a file in it, as a folder/stop." in bench("--stop-file", "a folder")[2]
+    )
     assert not Path("results").exists()
 
 
@@ -308,6 +312,8 @@ def test_names_that_are_no_cell_are_refused(tmp_path: Path):
         chosen(CELL.key.replace("tiny", "tinny"), study=path)
     with pytest.raises(StudyError, match="is a baseline"):
         chosen(f"{small.SMEAR}/all_background/-/f0-s0", study=path)
+    with pytest.raises(StudyError, match="otsu is a baseline"):
+        chosen("smear", "otsu", "-")
     with pytest.raises(StudyError, match="--fold is 4; with --folds 3 it is one of 1, 2, 3"):
         chosen(*NAMES, changes={"folds": 3}, fold=4)
     with pytest.raises(NameUnknown, match="no architecture named"):
@@ -337,6 +343,7 @@ def test_the_name_of_a_folder_tells_cells_apart():
         for loss in ("dice+ce", "0.5*dice+ce", "dice+focal[gamma=3]")
     }
     assert 4 * 3 * 3 == len(names)
+    assert chosen(*NAMES, changes={"folds": 3}, fold=2).folder != chosen(*NAMES).folder
     assert "cell-smear-unet-dice-ce" in names
     assert all(name == studies.folder_name(name) for name in names)
 
@@ -399,6 +406,25 @@ def test_the_strip_grows_with_every_epoch(tmp_path: Path):
     assert [1, 30, 60] == [n for n in filmstrip.shown(range(1, 61), 30, 61) if n in (1, 30, 60)]
     assert {1, 77, 100} <= set(filmstrip.shown(range(1, 101), 77, 10))
     assert len(filmstrip.shown(range(1, 101), 77, 10)) <= 10
+
+
+def test_a_strip_is_as_wide_as_its_title_and_no_folder_of_this_machine_is_named_in_it(tmp_path: Path, monkeypatch):
+    titles, drawn = [], filmstrip.painted
+    monkeypatch.setattr(filmstrip, "painted", lambda strip: titles.append(strip.title) or drawn(strip))
+    cell = replace(CELL, dataset="/home/somebody/private/cells", architecture=f"unet[encoder={'long' * 20}]")
+    image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    film.begin(film.folder(tmp_path), "f", ["a"], [image], [mask])
+    film.write(film.folder(tmp_path), "f", 0, 1, mask[None])
+    book = Logbook(cell, tmp_path, "f", CLASSES)
+    book.tell(epoch(1))
+
+    paper = (painted(book.folder / "strip.png") == filmstrip.PAPER).all(2)
+    assert [f"./cells/{cell.architecture}/ce/f0-s0: trial 1"] == titles
+    assert paper[:, -filmstrip.MARGIN :].all()
+    assert not paper[: filmstrip.MARGIN + 20, -2 * filmstrip.MARGIN :].all()
+    texts = [path.read_text() for path in book.folder.iterdir() if path.suffix in (".json", ".svg")]
+    assert 2 == len(texts)
+    assert not any("somebody" in text for text in texts)
 
 
 def test_files_of_another_fingerprint_are_not_gone_on_with(tmp_path: Path):
@@ -470,6 +496,40 @@ def test_the_screen_fits_into_the_terminal_whatever_its_size(size: tuple[int, in
         assert "val mDice 0.5600  best 0.5600" in text
         assert "best so far  0.9000  trial 1 at lr 1.00e-02, epoch 10" in text
         assert "10 images/s  ·  64 MiB  ·  9 s so far" in text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "environment", "drawn", "coloured"),
+    [
+        ("utf-8", {"COLORTERM": "truecolor"}, True, True),
+        ("utf-8", {"COLORTERM": "truecolor", "NO_COLOR": "1"}, True, False),
+        ("utf-8", {"TERM": "linux"}, True, False),
+        ("ascii", {"COLORTERM": "truecolor"}, False, None),
+        ("utf-8", {"TERM": "dumb"}, False, None),
+    ],
+    ids=str,
+)
+def test_a_terminal_is_shown_what_it_can_show(encoding, environment, drawn, coloured, tmp_path: Path):
+    out = io.TextIOWrapper(io.BytesIO(), encoding)
+    console = Console(file=out, force_terminal=True, _environ={"TERM": "xterm-256color"} | environment)
+    account = Account(Study(name="mine"), [CELL], began=0.0)
+    book = Logbook(CELL, tmp_path, "f", CLASSES)
+    shown = cli_training.view(console, account, book)
+    with shown:
+        book.tell(epoch(1))
+        shown.tell(epoch(1))
+
+    assert drawn == isinstance(shown, cli_training.Screen)
+    assert coloured == getattr(shown, "pictures", None)
+    out.flush()
+
+
+def test_a_curve_that_is_flat_has_an_axis_that_can_be_read():
+    for height, labels in ((0.0, ("0.05", "0.00")), (1.0, ("1.00", "0.95")), (0.5, ("0.53", "0.47"))):
+        layer = glyphs.Layer([(1, height), (2, height)], "cyan")
+        lines = [line.plain for line in glyphs.plotted([layer], glyphs.Plot(26, 6, 5, unit=(0.0, 1.0)))]
+
+        assert labels == (lines[0][1:5], lines[4][1:5])
 
 
 def test_a_rising_curve_rises_from_the_lower_left_to_the_upper_right():
