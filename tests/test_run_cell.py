@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from bench import cli_training, diary, film, filmstrip, glyphs, onecell, runner, unfinished
+from bench import cli_training, courses, diary, film, filmstrip, glyphs, onecell, report, runner, unfinished
 from bench import study as studies
 from bench.errors import NameUnknown, StudyError
 from bench.job import Event
 from bench.logbook import Logbook
 from bench.progress import Account
 from bench.records import Epoch, Record, Status
-from bench.specs import Cell, ClassSpec, Study
+from bench.specs import Cell, ClassSpec, Place, Study
 from bench.store import Store, read_arrays, read_record
 from tests import small
 from tests.commands import call
@@ -44,11 +45,27 @@ def bench(tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return lambda *words: call("run", "cell", *NAMES, "--study", "mine.toml", *QUICK, *words)
 
 
-def folder(results: str = "results", cell: Cell = CELL, name: str = "mine") -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, data_home: Path) -> tuple[Path, tuple[int, str, str]]:
+    """A results folder in which the cell was trained without a break, and what was said meanwhile; not to be changed."""
+    root = tmp_path_factory.mktemp("whole")
+    (root / "mine.toml").write_text(studies.dump(STUDY))
+    places = ("--study", root / "mine.toml", "--results", root / "results", "--data-home", data_home)
+    return root / "results", call("run", "cell", *NAMES, *places, *QUICK, "--watch", 2)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither curves nor page, which take longer than the training: other tests look at them."""
+    monkeypatch.setattr(courses, "painted", lambda info, title: {"svg": title.encode()})
+    monkeypatch.setattr(report, "publish", lambda content: Path("index.html"))
+
+
+def folder(results: str | Path = "results", cell: Cell = CELL, name: str = "mine") -> Path:
     return Store(Path(results) / name).cell(cell)
 
 
-def record(results: str = "results", cell: Cell = CELL, name: str = "mine") -> Record:
+def record(results: str | Path = "results", cell: Cell = CELL, name: str = "mine") -> Record:
     return read_record(folder(results, cell, name) / "record.json")
 
 
@@ -75,20 +92,22 @@ def touch_after(monkeypatch: pytest.MonkeyPatch, stop: Path, trial: int, epoch: 
     monkeypatch.setattr(Logbook, "tell", tell)
 
 
-def test_the_record_is_that_of_the_matrix_and_each_finds_what_the_other_did(bench, tmp_path: Path, data_home: Path):
+def test_the_record_is_that_of_the_matrix_and_each_finds_what_the_other_did(
+    bench, tmp_path: Path, data_home: Path, whole
+):
     where = small.place(tmp_path / "matrix", data_home)
     small.execute(STUDY, where)
-    code, out, err = bench("--watch", 2)
+    results, (code, _, err) = whole
 
-    theirs, ours = small.stored(STUDY, where)[CELL.key], record()
+    theirs, ours = small.stored(STUDY, where)[CELL.key], record(results)
     assert (0, "") == (code, err)
     assert essence(theirs) == essence(ours)
-    assert (tmp_path / "results/mine/study.toml").read_bytes() == (where.results / "mine/study.toml").read_bytes()
-    one, other = (read_arrays(path / "epochs.npz") for path in (Store(where.results / "mine").cell(CELL), folder()))
+    assert (results / "mine/study.toml").read_bytes() == (where.results / "mine/study.toml").read_bytes()
+    one, other = (read_arrays(folder(path) / "epochs.npz") for path in (where.results, results))
     assert list(one) == list(other)
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
-    stands = {plan.cell: plan.standing for plan in runner.survey(STUDY, small.place(tmp_path, data_home))}
+    stands = {plan.cell: plan.standing for plan in runner.survey(STUDY, Place(results=results, data_home=data_home))}
     assert runner.Standing.DONE == stands[CELL]
     before = record(str(where.results)).finished
     code, out, err = bench("--results", where.results)
@@ -99,10 +118,10 @@ def test_the_record_is_that_of_the_matrix_and_each_finds_what_the_other_did(benc
     assert {"about.json", "epochs.csv", "curves.svg", "curves.png", "strip.png"} == {p.name for p in shown.iterdir()}
 
 
-def test_a_run_leaves_a_line_per_epoch_the_curves_and_the_strip(bench):
-    code, out, err = bench("--watch", 2)
-
-    course, found = folder() / "training", record()
+def test_a_run_leaves_a_line_per_epoch_the_curves_and_the_strip(whole):
+    results, (code, out, err) = whole
+    above, found = folder(results), record(results)
+    course = above / "training"
     told = diary.read((course / "epochs.csv").read_text())
     assert (0, "") == (code, err)
     assert [(0, [1, 2, 3]), (1, [1, 2, 3])] == [(one.trial, [line.epoch for line in one.lines]) for one in told.courses]
@@ -112,22 +131,22 @@ def test_a_run_leaves_a_line_per_epoch_the_curves_and_the_strip(bench):
     scored = told.scored(found)
     assert scored is not None
     assert scored.lr == found.lr
-    kept = film.frames(film.folder(folder()), found.fingerprint, scored.trial, [1, 2, 3])
-    matrix = read_arrays(folder() / "epochs.npz")
+    kept = film.frames(film.folder(above), found.fingerprint, scored.trial, [1, 2, 3])
+    matrix = read_arrays(above / "epochs.npz")
     assert [1, 2, 3] == list(kept)
     assert all(np.array_equal(kept[int(e)][0], matrix["predicted0"][at]) for at, e in enumerate(matrix["epochs"]))
     assert (course / "curves.svg").read_text().startswith("<?xml")
     assert painted(course / "strip.png").shape[1] >= 5 * filmstrip.EDGE
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_stop_file_ends_training_after_the_epoch_and_the_same_command_goes_on_to_the_same_result(
-    bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole
 ):
-    bench("--results", "whole")
     stop = tmp_path / "stop"
     with monkeypatch.context() as patched:
         touch_after(patched, stop, trial=1, epoch=2)
-        code, _, err = bench("--stop-file", stop)
+        code, _, err = bench("--stop-file", stop, "--watch", 2)
 
     assert 130 == code
     assert f"Kept: 1 trial has ended, trial 2 is kept up to epoch 2. Remove {stop}" in err
@@ -137,24 +156,25 @@ def test_a_stop_file_ends_training_after_the_epoch_and_the_same_command_goes_on_
     assert 2 == code
     assert f"The stop file {stop} is there already" in err
     stop.unlink()
-    code, out, err = bench("--stop-file", stop, "--resume")
+    code, out, err = bench("--stop-file", stop, "--resume", "--watch", 2)
 
     assert (0, "") == (code, err)
     assert "Going on: 1 trial has ended, trial 2 is kept up to epoch 2." in out
     assert ["trial 2/2"] == re.findall(r"^trial \d/\d", out, re.MULTILINE)
-    assert essence(record("whole")) == essence(record())
+    assert essence(record(whole[0])) == essence(record())
     told = diary.read((folder() / "training/epochs.csv").read_text())
     assert [3, 3] == [len(one.lines) for one in told.courses]
     assert all(line.rate for one in told.courses for line in one.lines)
     for trial in (0, 1):
         one, other = (
             film.frames(film.folder(folder(name)), record().fingerprint, trial, [1, 2, 3])
-            for name in ("whole", "results")
+            for name in (whole[0], "results")
         )
         assert [1, 2, 3] == list(one)
         assert all(np.array_equal(one[epoch], other[epoch]) for epoch in one)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_stop_file_works_between_two_trainings_and_when_it_comes_after_the_last_epoch_the_cell_is_done(
     bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -173,13 +193,14 @@ def test_a_stop_file_works_between_two_trainings_and_when_it_comes_after_the_las
     assert (0, Status.OK) == (code, record().status)
 
 
-def test_resume_refuses_to_begin_anew_and_again_puts_aside_what_there_is(bench, data_home: Path, tmp_path: Path):
+@pytest.mark.usefixtures("undrawn")
+def test_resume_refuses_to_begin_anew_and_again_puts_aside_what_there_is(bench, tmp_path: Path, whole):
     code, _, err = bench("--resume")
 
     assert 2 == code
     assert f"There is nothing to go on from for {CELL.key} in results/mine (It has not run yet.)." in err
     assert 2 == bench("--resume", "--again")[0]
-    bench()
+    shutil.copytree(whole[0], "results")
     before = record()
     code, out, _ = bench("--again")
 
@@ -213,6 +234,7 @@ def test_a_stop_file_in_a_folder_that_is_not_there_is_refused(bench):
     assert not Path("results").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_fixed_rate_is_a_study_with_one_rate_and_is_called_untuned(bench):
     code, out, _ = bench("--lr", 0.01)
 
@@ -229,6 +251,7 @@ def test_a_fixed_rate_is_a_study_with_one_rate_and_is_called_untuned(bench):
     assert "Leave out --trials and --lr-range." in err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_fresh_seed_has_the_course_of_its_tuning_and_its_own(bench):
     code, out, _ = bench("--seed", 1, "--watch", 1)
 
