@@ -335,7 +335,7 @@ def _not_finished(job: Job, logbook: Logbook, record: Record | None, script: Scr
         log = logbook.above / "log.txt"
         told = "" if error is None or record is None else f"{record.status} in {error.phase}: {error.kind}: "
         where = f" See {log}." if log.is_file() else ""
-        complain(f"{logbook.cell.key} {told}{message}{where} The same command tries again.")
+        complain(f"{logbook.cell.key} {told}{message.removesuffix('.')}.{where} The same command tries again.")
         return
     left = unfinished.found(job.store, logbook.cell, dict(record.ingredients))
     if script:
@@ -365,8 +365,13 @@ def _checked(stop: Path | None) -> Path | None:
 
 def _fixed(changes: dict[str, object], lr: float | None) -> dict[str, object]:
     """A given rate is a range of one value with a single trial, as everywhere else where a rate is not searched."""
+    from bench import study
+
     if lr is None:
         return changes
     if changes["trials"] is not None or changes["lr_range"] is not None:
         raise StudyError(f"--lr {lr:g} is one rate, which is not searched. Leave out --trials and --lr-range.")
+    low, high = study.BOUNDS["tuning.lr_range"]
+    if not low <= lr <= high:  # nan too
+        raise StudyError(f"--lr is {lr:g}, it must lie between {low:g} and {high:g}.")
     return {**changes, "lr_range": f"{lr!r}:{lr!r}", "trials": 1}

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from bench.job import Event
 
 Clock = Callable[[], float]
+BUSY = "busy"
 PHASES = {
+    BUSY: "Another run is at this cell; waiting for it.",
     "prepare": "reading the images",
     "measure": "measuring how it runs fastest",
     "tune": "tuning the learning rate",
@@ -68,7 +70,7 @@ class Lines:
             self.phase = event.phase
             self._print(f"{event.phase}: {PHASES.get(event.phase, '')}")
         if event.kind == "busy":
-            self._print("Another run is at this cell; waiting for it.")
+            self._print(PHASES[BUSY])
         course = self.logbook.diary.latest
         if event.epoch is not None and event.images_s is not None and course is not None:
             self._print("  ".join(self._told(course, course.lines[-1])))
@@ -116,8 +118,8 @@ class Screen(Lines):
     def tell(self, event: Event) -> None:
         """Note the phase; a trial that is over gets a line that stays."""
         diary = self.logbook.diary
-        if event.kind == "phase" and event.phase is not None:
-            self.phase = event.phase
+        if event.kind == "busy" or (event.kind == "phase" and event.phase is not None):
+            self.phase = event.phase or BUSY
         if event.kind in ("epoch", "phase", "finished"):
             over = [one for one in diary.courses if one is not diary.latest or event.kind != "epoch"]
             for course in over if self.phase != "tune" or event.kind == "epoch" else []:
@@ -159,7 +161,8 @@ class Screen(Lines):
         where = PHASES.get(self.phase or "", "starting")
         if course is not None and course.lines and self.phase in ("tune", "train"):
             epoch = course.lines[-1].epoch
-            where = f"{_where(course, study.tuning.trials)}  epoch {epoch}/{study.budget.epochs}"
+            rate = self.console.width >= ASIDE
+            where = f"{_where(course, study.tuning.trials, rate=rate)}  epoch {epoch}/{study.budget.epochs}"
         bar = ProgressBar(total=1.0, completed=account.share, complete_style=VALUE, finished_style=VALUE, style=PAST)
         row.add_row(Text(where), bar, Text(f"{account.share:.0%}"))
         return [name, row]
@@ -301,9 +304,9 @@ def _heading(name: str, value: str, rest: str, style: str) -> Text:
     return text.append(rest, "dim")
 
 
-def _where(course: Course, trials: int) -> str:
-    rate = "" if course.lr is None else f"  lr {course.lr:.2e}"
-    return f"{course.name if course.trial is None else f'trial {course.trial + 1}/{trials}'}{rate}"
+def _where(course: Course, trials: int, *, rate: bool = True) -> str:
+    told = f"  lr {course.lr:.2e}" if rate and course.lr is not None else ""
+    return f"{course.name if course.trial is None else f'trial {course.trial + 1}/{trials}'}{told}"
 
 
 def _costs(line: Line) -> Iterator[str]:

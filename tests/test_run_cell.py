@@ -245,6 +245,7 @@ def test_a_fixed_rate_is_a_study_with_one_rate_and_is_called_untuned(bench):
     assert "lr 0.01 (not tuned)" in out
     assert (0.01, 1, False) == (found.lr, len(found.trials), found.edge)
     assert [0.01, 0.01] == list(found.ingredients["tuning"]["lr_range"])
+    assert "Error: --lr is nan, it must lie between 1e-08 and 100.\n" == bench("--lr", "nan")[2]
     code, _, err = bench("--lr", 0.01, "--trials", 3)
 
     assert 2 == code
@@ -273,8 +274,7 @@ def test_a_cell_that_fails_says_why_in_a_line_and_names_its_log(bench, tmp_path:
     assert 1 == code
     (line,) = err.strip().splitlines()
     assert "failed in " in line
-    assert "planted: this network does not work" in line
-    assert f"See {log}." in line
+    assert f"planted: this network does not work. See {log}." in line
     assert log.is_file()
 
 
@@ -513,6 +513,8 @@ def test_the_screen_fits_into_the_terminal_whatever_its_size(size: tuple[int, in
     assert max(map(len, lines)) <= size[0]
     assert len(lines) < size[1]
     assert (pictures and size[1] >= 24) == ("38;2;" in shown)  # all else in the colours of the terminal's theme
+    if size == (40, 15):
+        assert re.search(r"^trial 2/5  epoch 7/20 .* \d+%", "\n".join(lines), re.MULTILINE)
     if size == (80, 24):
         text = "\n".join(lines)
         assert "trial 2/5  lr 1.00e-02  epoch 7/20" in text
@@ -544,7 +546,11 @@ def test_a_terminal_is_shown_what_it_can_show(encoding, environment, drawn, colo
 
     assert drawn == isinstance(shown, cli_training.Screen)
     assert coloured == getattr(shown, "pictures", None)
+    shown.tell(Event(kind="busy", cell=CELL))
+    if isinstance(shown, cli_training.Screen):
+        console.print(shown.picture())
     out.flush()
+    assert b"Another run is at this cell; waiting for it." in out.buffer.getvalue()
 
 
 def test_a_curve_that_is_flat_has_an_axis_that_can_be_read():
