@@ -305,23 +305,25 @@ def _scored(record: Record) -> str:
 
 
 def _tested(record: Record, content: Content) -> Generator[str]:
-    """What it scored on the test images, and where that puts it among the others of its study."""
+    """What the cell itself scored on the test images, and where its row, with all seeds, stands in its study."""
     from bench import tables
 
-    cell, metrics = record.cell, content.profile.metrics
-    for board in content.boards:
-        for one in board.standings:
-            if (one.dataset, one.architecture, one.loss) != (cell.dataset, cell.architecture, cell.loss):
-                continue
-            between = "" if one.interval is None else f" (95%: {one.interval[0]:.3f} to {one.interval[1]:.3f})"
+    cell, profile = record.cell, content.profile
+    for row in content.rows:
+        if row.cell == cell and row.values:
+            sure = row.intervals.get(profile.primary)
+            between = "" if sure is None else f" (95%: {sure[0]:.3f} to {sure[1]:.3f})"
             values = [
-                f"{name} {tables.number(one.values.get(name))}{between if name == content.profile.primary else ''}"
-                for name in metrics
+                f"{name} {tables.number(row.values.get(name))}{between if name == profile.primary else ''}"
+                for name in profile.metrics
                 if name != "background_share"
             ]
             yield f"Test images: {', '.join(values)}"
-            ranked = sum(other.rank is not None for other in board.standings)
-            if one.rank is not None and ranked > 1:
+    for board in content.boards:
+        ranked = sum(one.rank is not None for one in board.standings)
+        for one in board.standings if ranked > 1 else ():
+            same = (one.dataset, one.architecture, one.loss) == (cell.dataset, cell.architecture, cell.loss)
+            if same and one.rank is not None:
                 yield f"Rank {one.rank} of {ranked} rows that have run, baselines among them."
 
 

@@ -300,7 +300,7 @@ def why(one: Planned) -> list[str]:
     """What keeps a cell from being done: one line per ingredient that differs, or what became of it."""
     if one.record is None:
         return ["It has not run yet."]
-    error = one.record.error
+    error = None if one.standing is Standing.STALE else one.record.error  # what ended it was something else then
     told = [] if error is None else [f"{one.record.status} in {error.phase}: {error.kind}: {error.message}"]
     if told and one.standing is not Standing.DONE:
         return told

@@ -266,6 +266,32 @@ def test_a_fresh_seed_has_the_course_of_its_tuning_and_its_own(bench):
     assert 1 == studies.load(f"results/{name}/study.toml").seeds
 
 
+def test_a_cell_of_a_study_of_several_seeds_tells_its_own_score(bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(courses, "painted", lambda info, title: {"svg": title.encode()})
+    tuning, budget = replace(STUDY.tuning, lr_range=(0.05, 0.05), trials=1), replace(STUDY.budget, epochs=8)
+    Path("mine.toml").write_text(studies.dump(replace(STUDY, seeds=1, tuning=tuning, budget=budget)))
+    told = [bench("--seed", seed)[1] for seed in (0, 1, 0)]
+
+    rows = report.collect(Path("results/mine"), "default").rows
+    values = {row.cell.seed: f"{row.values['pixel_acc']:.4f}" for row in rows if row.cell.loss}
+    assert [[values[seed]] for seed in (0, 1, 0)] == [
+        re.findall(r"^Test .* pixel_acc (\S+)$", out, re.M) for out in told
+    ]
+    assert values[0] != values[1]
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("bench")
+def test_a_setting_that_was_changed_is_why_a_cell_begins_anew_however_it_ended():
+    words = ("run", "cell", small.SMEAR, "stubborn", "ce", "--study", "mine.toml", *QUICK, "--name", "one", "--lr")
+    call(*words, 0.01)
+    before = record(cell=replace(CELL, architecture="stubborn"), name="one").status
+    _, out, _ = call(*words, 0.02)
+
+    assert Status.DIVERGED == before
+    assert "Beginning anew: tuning.lr_range: was [0.01, 0.01], is (0.02, 0.02)\n" in out
+
+
 def test_a_cell_that_fails_says_why_in_a_line_and_names_its_log(bench, tmp_path: Path):
     code, _, err = call("run", "cell", small.SMEAR, "faulty", "ce", "--study", "mine.toml", *QUICK, "--name", "bad")
 
