@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 
 from bench import locks, plan
@@ -57,6 +57,28 @@ def run_group(job: Job, task: Task, say: Callable[[Event], None]) -> None:
                 cells.run(cell, ingredients, job, say)
             else:
                 say(Event(kind="finished", cell=cell, record=done))
+
+
+class _Unheard(BaseException):
+    """Passes through a cell, which stores any Exception as its own failure."""
+
+
+@contextlib.contextmanager
+def blameless(say: Callable[[Event], None]) -> Generator[Callable[[Event], None]]:
+    """What a cell of this process may be given as `say`: what `say` raises ends the block, and is no failure of it."""
+    raised: list[Exception] = []
+
+    def told(event: Event) -> None:
+        try:
+            say(event)
+        except Exception as error:
+            raised.append(error)
+            raise _Unheard from None
+
+    with contextlib.suppress(_Unheard):
+        yield told
+    if raised:
+        raise raised[0]
 
 
 class Ledger:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import itertools
 import os
 import sys
@@ -147,6 +148,8 @@ class Absent(StrEnum):
 
 def main() -> None:
     """Run the program; an error of the user's is one line on stderr and an exit code, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a letter that a terminal has no code for ends no study
     try:
         app()
     except BenchError as error:

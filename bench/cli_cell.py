@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import shlex
 import signal
 import time
 from collections.abc import Generator
@@ -306,23 +307,25 @@ def _scored(record: Record) -> str:
 
 
 def _tested(record: Record, content: Content) -> Generator[str]:
-    """What it scored on the test images, and where that puts it among the others of its study."""
+    """What the cell itself scored on the test images, and where its row, with all seeds, stands in its study."""
     from bench import tables
 
-    cell, metrics = record.cell, content.profile.metrics
-    for board in content.boards:
-        for one in board.standings:
-            if (one.dataset, one.architecture, one.loss) != (cell.dataset, cell.architecture, cell.loss):
-                continue
-            between = "" if one.interval is None else f" (95%: {one.interval[0]:.3f} to {one.interval[1]:.3f})"
+    cell, profile = record.cell, content.profile
+    for row in content.rows:
+        if row.cell == cell and row.values:
+            sure = row.intervals.get(profile.primary)
+            between = "" if sure is None else f" (95%: {sure[0]:.3f} to {sure[1]:.3f})"
             values = [
-                f"{name} {tables.number(one.values.get(name))}{between if name == content.profile.primary else ''}"
-                for name in metrics
+                f"{name} {tables.number(row.values.get(name))}{between if name == profile.primary else ''}"
+                for name in profile.metrics
                 if name != "background_share"
             ]
             yield f"Test images: {', '.join(values)}"
-            ranked = sum(other.rank is not None for other in board.standings)
-            if one.rank is not None and ranked > 1:
+    for board in content.boards:
+        ranked = sum(one.rank is not None for one in board.standings)
+        for one in board.standings if ranked > 1 else ():
+            same = (one.dataset, one.architecture, one.loss) == (cell.dataset, cell.architecture, cell.loss)
+            if same and one.rank is not None:
                 yield f"Rank {one.rank} of {ranked} rows that have run, baselines among them."
 
 
@@ -336,7 +339,7 @@ def _not_finished(job: Job, logbook: Logbook, record: Record | None, script: Scr
         log = logbook.above / "log.txt"
         told = "" if error is None or record is None else f"{record.status} in {error.phase}: {error.kind}: "
         where = f" See {log}." if log.is_file() else ""
-        complain(f"{logbook.cell.key} {told}{message}{where} The same command tries again.")
+        complain(f"{logbook.cell.key} {told}{message.removesuffix('.')}.{where} The same command tries again.")
         return
     left = unfinished.found(job.store, logbook.cell, dict(record.ingredients))
     if script:
@@ -353,8 +356,12 @@ def _checked(stop: Path | None) -> Path | None:
     """
     if stop is None:
         return None
+    if stop.is_dir():
+        raise StudyError(f"The stop file {stop} is a folder. Give the path of a file in it, as {stop / 'stop'}.")
     if stop.exists() or stop.is_symlink():
-        raise StudyError(f"The stop file {stop} is there already, maybe of an earlier run. Remove it: rm {stop}")
+        raise StudyError(
+            f"The stop file {stop} is there already, maybe of an earlier run. Remove it: rm {shlex.quote(str(stop))}"
+        )
     if not stop.absolute().parent.is_dir():
         raise StudyError(f"The folder of the stop file {stop} does not exist. Make it, or choose another --stop-file.")
     return stop.absolute()
@@ -362,8 +369,13 @@ def _checked(stop: Path | None) -> Path | None:
 
 def _fixed(changes: dict[str, object], lr: float | None) -> dict[str, object]:
     """A given rate is a range of one value with a single trial, as everywhere else where a rate is not searched."""
+    from bench import study
+
     if lr is None:
         return changes
     if changes["trials"] is not None or changes["lr_range"] is not None:
         raise StudyError(f"--lr {lr:g} is one rate, which is not searched. Leave out --trials and --lr-range.")
+    low, high = study.BOUNDS["tuning.lr_range"]
+    if not low <= lr <= high:  # nan too
+        raise StudyError(f"--lr is {lr:g}, it must lie between {low:g} and {high:g}.")
     return {**changes, "lr_range": f"{lr!r}:{lr!r}", "trials": 1}

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from rich import live
+from rich.color import Color
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.segment import ControlType, Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from bench.job import Event
 
 Clock = Callable[[], float]
+BUSY = "busy"
 PHASES = {
+    BUSY: "Another run is at this cell; waiting for it.",
     "prepare": "reading the images",
     "measure": "measuring how it runs fastest",
     "tune": "tuning the learning rate",
@@ -41,6 +45,8 @@ ASIDE = 60
 """From so many letters on, the two curves stand side by side."""
 ROOMY = 30
 """From so many lines on, there is an empty one above."""
+COLOURFUL = ("256", "truecolor")
+"""What a terminal must be able to, as rich calls it, for pictures to be shown."""
 LEAST = (34, 13)
 """Letters and lines that curves need; below, there are numbers alone."""
 
@@ -64,7 +70,7 @@ class Lines:
             self.phase = event.phase
             self._print(f"{event.phase}: {PHASES.get(event.phase, '')}")
         if event.kind == "busy":
-            self._print("Another run is at this cell; waiting for it.")
+            self._print(PHASES[BUSY])
         course = self.logbook.diary.latest
         if event.epoch is not None and event.images_s is not None and course is not None:
             self._print("  ".join(self._told(course, course.lines[-1])))
@@ -77,7 +83,7 @@ class Lines:
         yield f"val {'-' if line.value is None else f'{line.value:.4f}'}{' best' if best is line else ''}"
         yield from _costs(line)
         left = self.account.seconds_left(self.clock())
-        if left:
+        if left and left >= 1:
             yield f"about {duration(left)} left"
 
     def _print(self, line: str) -> None:
@@ -97,7 +103,7 @@ class Screen(Lines):
         pictures: bool = True,
     ) -> None:
         super().__init__(console, account, logbook, clock)
-        self.pictures = pictures
+        self.pictures = pictures and not console.no_color and console.color_system in COLOURFUL
         self.live = _Steady(console=console, get_renderable=self.picture, refresh_per_second=2, transient=True)
         self.told: set[int] = set()  # trials whose line stays
         self._painted: tuple[object, list[Text]] = (None, [])
@@ -112,8 +118,8 @@ class Screen(Lines):
     def tell(self, event: Event) -> None:
         """Note the phase; a trial that is over gets a line that stays."""
         diary = self.logbook.diary
-        if event.kind == "phase" and event.phase is not None:
-            self.phase = event.phase
+        if event.kind == "busy" or (event.kind == "phase" and event.phase is not None):
+            self.phase = event.phase or BUSY
         if event.kind in ("epoch", "phase", "finished"):
             over = [one for one in diary.courses if one is not diary.latest or event.kind != "epoch"]
             for course in over if self.phase != "tune" or event.kind == "epoch" else []:
@@ -125,7 +131,7 @@ class Screen(Lines):
         course = self.logbook.diary.latest
         head, foot = self._head(course), self._foot(course)
         head = [Text(), *head] if height >= ROOMY else head
-        if course is None or not course.lines or (width, height) < LEAST or self.console.options.ascii_only:
+        if course is None or not course.lines or (width, height) < LEAST:
             return Group(*head, *foot)
         if height < LEAST[1]:
             return Group(*head, *foot)
@@ -155,7 +161,8 @@ class Screen(Lines):
         where = PHASES.get(self.phase or "", "starting")
         if course is not None and course.lines and self.phase in ("tune", "train"):
             epoch = course.lines[-1].epoch
-            where = f"{_where(course, study.tuning.trials)}  epoch {epoch}/{study.budget.epochs}"
+            rate = self.console.width >= ASIDE
+            where = f"{_where(course, study.tuning.trials, rate=rate)}  epoch {epoch}/{study.budget.epochs}"
         bar = ProgressBar(total=1.0, completed=account.share, complete_style=VALUE, finished_style=VALUE, style=PAST)
         row.add_row(Text(where), bar, Text(f"{account.share:.0%}"))
         return [name, row]
@@ -173,7 +180,7 @@ class Screen(Lines):
         told = [*_costs(course.lines[-1])] if course is not None and course.lines else []
         left = self.account.seconds_left(now)
         told.append(f"{duration(self.account.elapsed(now))} so far")
-        told += [f"about {duration(left)} left"] if left else []
+        told += [f"about {duration(left)} left"] if left and left >= 1 else []
         return [*lines, Text("  ·  ".join(told), "dim", no_wrap=True, overflow="ellipsis")]
 
     def _curves(self, course: Course, width: int, tall: int) -> RenderableType:
@@ -237,8 +244,8 @@ class _Steady(live.Live):
 
 
 def view(console: Console, account: Account, logbook: Logbook, *, pictures: bool = True) -> Lines:
-    """The view that suits where the words go."""
-    if console.is_interactive:
+    """The view that suits where the words go; where letters are not those of Unicode, curves cannot be drawn."""
+    if console.is_interactive and not console.options.ascii_only:
         return Screen(console, account, logbook, pictures=pictures)
     return Lines(console, account, logbook)
 
@@ -258,7 +265,7 @@ def _tiles(book: Logbook, maps: np.ndarray, shown: Sequence[int], size: tuple[in
             ("errors", errors[pictures.errors(truth, made)]),
         )
         for name, pixels in parts:
-            title = Text(f"{name[: size[1]]:<{size[1]}}", "dim", no_wrap=True)
+            title = _key(size[1]) if name == "errors" else Text(f"{name[: size[1]]:<{size[1]}}", "dim", no_wrap=True)
             columns.append([title, *glyphs.blocks(filmstrip.photograph(pixels, (2 * size[0], 2 * size[1])))])
     lines = []
     for row in zip(*columns, strict=True):
@@ -268,6 +275,16 @@ def _tiles(book: Logbook, maps: np.ndarray, shown: Sequence[int], size: tuple[in
             line.append_text(part)
         lines.append(line)
     return lines
+
+
+def _key(width: int) -> Text:
+    """What the colours of the errors mean, in just so many letters; where there is no room, what is shown."""
+    text = Text(no_wrap=True)
+    for kind in pictures.KINDS[2:5]:
+        text.append(" " if text else "").append("■", Style(color=Color.from_rgb(*kind.colour)))
+        text.append(kind.name, "dim")
+    text = text if len(text) <= width else Text("errors"[:width], "dim", no_wrap=True)
+    return text.append(" " * (width - len(text)))
 
 
 def _part(truth: np.ndarray, rows: int) -> tuple[slice, slice]:
@@ -287,9 +304,9 @@ def _heading(name: str, value: str, rest: str, style: str) -> Text:
     return text.append(rest, "dim")
 
 
-def _where(course: Course, trials: int) -> str:
-    rate = "" if course.lr is None else f"  lr {course.lr:.2e}"
-    return f"{course.name if course.trial is None else f'trial {course.trial + 1}/{trials}'}{rate}"
+def _where(course: Course, trials: int, *, rate: bool = True) -> str:
+    told = f"  lr {course.lr:.2e}" if rate and course.lr is not None else ""
+    return f"{course.name if course.trial is None else f'trial {course.trial + 1}/{trials}'}{told}"
 
 
 def _costs(line: Line) -> Iterator[str]:

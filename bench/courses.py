@@ -80,6 +80,7 @@ def draw(info: Curves, title: str) -> Figure:
         panels[0].plot(info.shown.best, value, "o", color=COLOURS[1], ms=6)
         best = f"best epoch {info.shown.best}: {value:.4f}"
     panels[-1].set_xlabel("epoch")
+    figure.align_ylabels()
     panels[-1].locator_params(axis="x", nbins=10, integer=True)
     keys = [
         svg.key(f"{info.shown.name}{info.role}", color=COLOURS[0], lw=1.8),

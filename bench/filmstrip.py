@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 EDGE = 128
 """Longer edge of a picture of the strip [pixels]."""
 GAP, MARGIN, HEADER, CAPTION = 6, 16, 58, 18  # [pixels]
+TITLE = 17
+"""Height of the letters of the title [pixels]."""
 MOST = 60
 """Epochs that one strip shows at most: of more, these are spread evenly."""
 INK, FAINT, PAPER, BEST = (24, 24, 27), (113, 113, 122), (250, 250, 249), (213, 94, 0)
@@ -60,9 +63,10 @@ def painted(strip: Strip) -> bytes:
     top = MARGIN + HEADER
     width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1) + 2 * GAP
     height = top + sum(heights) + (GAP + CAPTION) * len(rows) - GAP + MARGIN
-    canvas = Image.new("RGB", (max(width, 2 * MARGIN + 560), height), PAPER)
+    width = max(width, 2 * MARGIN + 560, 2 * MARGIN + _wide(strip.title, TITLE))
+    canvas = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(canvas)
-    _text(pen, (MARGIN, MARGIN - 4), strip.title, 17, INK)
+    _text(pen, (MARGIN, MARGIN - 4), strip.title, TITLE, INK)
     captions = ["image", "truth", *(f"{epoch} best" if epoch == strip.best else str(epoch) for epoch in epochs)]
     left = MARGIN
     for place, (caption, wide) in enumerate(zip(captions, widths, strict=True)):
@@ -115,6 +119,13 @@ def _row(strip: Strip, number: int) -> list[NDArray[np.uint8]]:
     size = scaled(*truth.shape)
     maps = [truth, *(frame[number] for frame in strip.frames.values())]
     return [photograph(image, size), *(coloured(small(one, size), strip.classes) for one in maps)]
+
+
+def _wide(text: str, size: int) -> int:
+    """How wide a line of text becomes [pixels]."""
+    from PIL import ImageFont
+
+    return math.ceil(ImageFont.load_default(size).getlength(text))
 
 
 def _text(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: tuple[int, int, int]) -> None:

@@ -16,6 +16,8 @@ DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bits of a braille letter, by row and column of its eight dots, above U+2800."""
 QUARTERS = " ▘▝▀▖▌▞▛"
 """Letters whose upper left, upper right and lower left quarters are filled as the bits of their places say."""
+LEAST_SPAN = 0.05
+"""What an axis with fixed ends shows at least: labels have two digits, and small is to look small."""
 LABEL = 6
 """Letters for the labels of the vertical axis, the axis itself included."""
 
@@ -99,11 +101,12 @@ def _range(heights: Sequence[float], plot: Plot) -> tuple[float, float]:
     if not heights:
         return 0.1, 1.0
     low, high = min(heights), max(heights)
-    margin = 0.1 * max(abs(low), 1e-3) if high - low < 1e-9 else 0.0
-    low, high = low - margin, high + margin
     if plot.unit is not None:
-        low, high = max(low, plot.unit[0]), min(high, plot.unit[1])
-    return (low, high) if high > low else (low, low + 1e-3)
+        margin = max(0.0, LEAST_SPAN - (high - low)) / 2
+        low = min(max(low - margin, plot.unit[0]), plot.unit[1] - LEAST_SPAN) if margin else low
+        return low, max(high, low + LEAST_SPAN)
+    margin = 0.1 * max(abs(low), 1e-3) if high - low < 1e-9 else 0.0
+    return low - margin, high + margin
 
 
 def _dots(

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,6 +131,8 @@ def run(
         workers=(workers, 0), threads=(threads, 1), checkpoint_s=(checkpoint_s, 0),
         time_limit_s=(time_limit_s, None), silence_limit_s=(silence_limit_s, None),
     )  # fmt: skip
+    if engine_options is not None and not isinstance(engine_options, Mapping):
+        raise StudyError(f"engine_options is {engine_options!r:.100}. Give a mapping, as {{'gpus': 0.5}}.")
     how = conduct.How(
         device=device, workers=workers, threads=threads, checkpoint_s=checkpoint_s,
         limits=Limits(seconds=time_limit_s, silence=silence_limit_s),
@@ -181,6 +183,8 @@ def leaderboard(
     """
     from bench import frames, unpacking
 
+    if not isinstance(results, str | os.PathLike | Iterable):
+        raise StudyError(f"{results!r:.100} is no results folder. Give what bench.run returned, or a path.")
     several = [results] if isinstance(results, str | os.PathLike) else list(results)
     if not several:
         raise StudyError("bench.leaderboard was given no results folder. Name one, as results/quick.")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import courses, diary, film, filmstrip, thumbnails
+from bench import courses, diary, film, filmstrip, privacy, thumbnails
 from bench.diary import Course, Diary
 from bench.errors import StoreError
 from bench.records import Record
@@ -70,6 +71,12 @@ class Logbook:
         names = ("epochs.csv", "curves.svg", "curves.png", "strip.png")
         return [path for name in names if (path := self.folder / name).is_file()]
 
+    @property
+    def _title(self) -> str:
+        """The key of the cell as it may leave this machine: pictures are not looked into when they are shared."""
+        called = privacy.nicknames([self.cell.dataset])[self.cell.dataset]
+        return replace(self.cell, dataset=called).key
+
     def tell(self, event: Event) -> None:
         """Take up an epoch, and write it down; draw when that was long enough ago."""
         if event.record is not None:
@@ -103,7 +110,7 @@ class Logbook:
         course = scored or self.diary.latest or self.diary.leading()
         if course is not None and course.lines:
             role = " (scored)" if scored else "" if record else " (now)"
-            drawn = courses.painted(courses.curves(self.diary, course, role), self.cell.key)
+            drawn = courses.painted(courses.curves(self.diary, course, role), self._title)
             for suffix, data in drawn.items():
                 write_bytes(self.folder / f"curves.{suffix}", data)
             if not self._draw_strip(course) and record is not None:
@@ -155,8 +162,7 @@ class Logbook:
     def _write_strip(
         self, name: str, watched: film.Watched, shown: Mapping[int, NDArray[np.uint8]], best: int | None
     ) -> None:
-        title = f"{self.cell.key}: {name}"
-        strip = filmstrip.Strip(title, watched, shown, best, self.classes)
+        strip = filmstrip.Strip(f"{self._title}: {name}", watched, shown, best, self.classes)
         write_bytes(self.folder / "strip.png", filmstrip.painted(strip))
 
     def _earlier(self) -> Diary:
@@ -170,5 +176,5 @@ class Logbook:
             pass
         for path in self.files:
             path.unlink(missing_ok=True)
-        write_bytes(about, json.dumps({"cell": self.cell.key, "fingerprint": self.key}, indent=1).encode())
+        write_bytes(about, json.dumps({"cell": self._title, "fingerprint": self.key}, indent=1).encode())
         return Diary()

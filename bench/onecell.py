@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import catalog, plan, runner
 from bench import study as studies
+from bench.baselines import BASELINES
 from bench.errors import BenchError, StudyError
 from bench.specs import Cell, Study
 
@@ -91,20 +92,21 @@ def choose(
             found = Chosen(cell=cell, study=whole, results=where, within=True)
             _check_same(found)
             return found
-    own = replace(own, name=studies.folder_name(name or derived(cell)))
+    own = replace(own, name=studies.folder_name(name or derived(cell, own.folds)))
     own = replace(own, seeds=_most_seeds(results / own.name / "study.toml", own))
     return Chosen(cell=cell, study=own, results=results, within=False)
 
 
-def derived(cell: Cell) -> str:
+def derived(cell: Cell, folds: int = 1) -> str:
     """The name of the folder of a cell: what can be read of its names, and a hash where that is not all of them."""
+    of = f"-{folds}-folds" if folds > 1 else ""
     stem = f"{Path(cell.dataset).name if catalog.is_folder(cell.dataset) else cell.dataset}-{cell.architecture}"
     told = re.sub(r"[^A-Za-z0-9_.]+", "-", re.sub(r"\[.*?\]", "", f"cell-{stem}-{cell.loss}")).strip("-.")
     whole = f"{cell.dataset}/{cell.architecture}/{cell.loss}"
     plain = re.fullmatch(r"[A-Za-z0-9_]+/[A-Za-z0-9_]+/[A-Za-z0-9_]+(\+[A-Za-z0-9_]+)*", whole)
     if plain and len(told) <= 80:
-        return told
-    return f"{told[:80].strip('-.')}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
+        return told + of
+    return f"{told[:80].strip('-.')}{of}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
 
 
 def _base(study: str | None, results: Path) -> tuple[Study, Path]:
@@ -132,6 +134,10 @@ def _by_key(key: str, study: str | None, base: Study) -> Cell:
 
 def _alone(base: Study, names: Sequence[str], changes: Mapping[str, object], seed: int) -> Study:
     """The study of one cell, spelled as everything else is."""
+    if names[1] in BASELINES:
+        raise StudyError(
+            f"{names[1]} is a baseline, which is not trained. Run it with bench run matrix, as one of a study."
+        )
     axes = dict(zip(("datasets", "architectures", "losses"), ([one] for one in names), strict=True))
     own = runner.resolve(replace(studies.override(base, {**changes, **axes, "seeds": seed}), baselines=()))
     for axis, given in zip(axes, names, strict=True):

@@ -1,7 +1,7 @@
 """A results folder as it may leave this machine: chosen cells, a page of them, a manifest.
 
 Kept back are locks, checkpoints, logs, what was measured of this machine (`executions/`) and all that is unfinished or
-put aside (`earlier/`), and the pictures of each epoch (`training/`): what is copied is named here, the rest stays.
+put aside (`earlier/`), and the pictures of each epoch (`training/film/`): what is copied is named here, the rest stays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import __version__, catalog, losses, metrics, names, privacy, recompute, report, sealing
+from bench import __version__, catalog, film, losses, metrics, names, privacy, recompute, report, sealing
 from bench import study as studies
 from bench.catalog import Kind
 from bench.errors import BenchError, StoreError, StudyError
@@ -27,6 +27,8 @@ from bench.store import Store, check_room, read_record, sha256, write_bytes, wri
 RESULTS = ("record.json", "counts.npz", "measures.npz", "history.csv")
 WEIGHTS = "weights.safetensors"
 PICTURES = ("predictions.npz", "epochs.npz")
+COURSE = ("about.json", "epochs.csv", "curves.svg", "curves.png", "strip.png")
+"""Of bench run cell, for people: the strip shows images."""
 TUNING = ("journal", "trials.json")
 """Both: the one to look at, the other so that further seeds go on from the same trials."""
 TRIES = 5
@@ -178,6 +180,9 @@ def _cell(stage: _Stage, record: Record) -> Record:
     stage.bring(here / WEIGHTS, there / WEIGHTS, wanted=stage.choice.weights)
     for name in PICTURES:
         stage.bring(here / name, there / name, wanted=stage.with_pictures[record.cell.dataset])
+    for name in COURSE if _told_of(here / film.TRAINING, record) else ():
+        wanted = stage.with_pictures[record.cell.dataset]
+        stage.bring(here / film.TRAINING / name, there / film.TRAINING / name, wanted=wanted)
     if own != record:
         stage.target.write(own)
         stage.shortened.append((there / "record.json").relative_to(stage.target.root).as_posix())
@@ -185,6 +190,16 @@ def _cell(stage: _Stage, record: Record) -> Record:
         stage.bring(stage.source.tuning(record.cell) / name, stage.target.tuning(own.cell) / name)
     _check_hashes(own, there, here, stage.absent, weights=stage.choice.weights)
     return own
+
+
+def _told_of(training: Path, record: Record) -> bool:
+    """Whether the files about a cell's trainings are of the one that is stored, or were left out before."""
+    try:
+        return json.loads((training / "about.json").read_bytes())["fingerprint"] == record.fingerprint
+    except FileNotFoundError:
+        return not training.is_dir()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _check_hashes(record: Record, there: Path, here: Path, absent: frozenset[Path], *, weights: bool) -> None:
@@ -343,5 +358,5 @@ def _sealed(stage: _Stage, study: Study, records: Sequence[Record]) -> Manifest:
 
 def _size(folder: Path, choice: Choice) -> int:
     """What is copied at most [bytes]."""
-    paths = (folder / "cells").glob("*/*/*/*/*")  # pictures of a training, a folder deeper, stay here
+    paths = (path for path in (folder / "cells").rglob("*") if path.parent.name != "film")  # it stays here
     return sum(path.stat().st_size for path in paths if path.is_file() and (choice.weights or path.name != WEIGHTS))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from bench import catalog, locks, losses, machine, plan, protocols, refusals
 from bench import study as studies
-from bench.attempts import Ledger, run_group
+from bench.attempts import Ledger, blameless, run_group
 from bench.baselines import BASELINES
 from bench.catalog import unknown
 from bench.engines import Engine, Team
@@ -233,7 +233,8 @@ def _run_here(job: Job, ledger: Ledger) -> None:
     waiting = deque(ledger.left)
     while waiting:
         number = waiting.popleft()
-        run_group(job, ledger.task(number), functools.partial(ledger.heard, number))
+        with blameless(functools.partial(ledger.heard, number)) as say:
+            run_group(job, ledger.task(number), say)
         if ledger.left[number]:  # another run is at them
             waiting.append(number)
 
@@ -299,7 +300,7 @@ def why(one: Planned) -> list[str]:
     """What keeps a cell from being done: one line per ingredient that differs, or what became of it."""
     if one.record is None:
         return ["It has not run yet."]
-    error = one.record.error
+    error = None if one.standing is Standing.STALE else one.record.error  # what ended it was something else then
     told = [] if error is None else [f"{one.record.status} in {error.phase}: {error.kind}: {error.message}"]
     if told and one.standing is not Standing.DONE:
         return told

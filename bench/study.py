@@ -113,7 +113,7 @@ def check(study: Study, *, where: str) -> Study:
     problems += [
         f"{name} is {value:g}, it must lie between {low:g} and {high:g}"
         for name, (low, high) in BOUNDS.items()
-        for value in _numbers(study, name)
+        for value in dict.fromkeys(_numbers(study, name))
         if not (math.isfinite(value) and low <= value <= high)
     ]
     problems += _contradictions(study)

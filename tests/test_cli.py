@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -462,3 +463,12 @@ def test_threads_do_not_depend_on_how_much_is_left_to_run(bench, study_file: str
     bench(*words)
 
     assert {"1"} == {record.environment["threads"] for record in records(tmp_path / "results/mine")}
+
+
+def test_a_letter_that_a_terminal_has_no_code_for_ends_nothing():
+    code = "from bench import cli, cli_options; cli.app = lambda: cli_options.say('smear \u00b7 unet'); cli.main()"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert (0, "smear ? unet\n", "") == (result.returncode, result.stdout, result.stderr)

@@ -212,6 +212,7 @@ def test_a_value_that_is_not_allowed_is_the_error_of_a_study_file(changes: dict,
         ({"engine": "rey"}, "There is no engine named 'rey'. Did you mean ray? There are: local, ray, slurm. See bench run matrix --help."),
         ({"address": "here"}, "--engine local is this machine and takes no --address. Allowed with: ray, slurm."),
         ({"engine_options": {"gpus": 1}}, "--engine local is this machine and takes no --engine-option. Allowed with: ray, slurm."),
+        ({"engine": "slurm", "engine_options": ("cluster=local",)}, "engine_options is ('cluster=local',). Give a mapping, as {'gpus': 0.5}."),
         ({"engine": "ray", "workers": 0}, "--workers 0 runs cells in this process, not on a cluster. Leave it out, or give 1 or more."),
         ({"results": __file__}, f"{__file__} is a file, not a folder for results. Choose another --results."),
         ({"study": small.study(name="a/b")}, "The study name 'a/b' cannot name a folder. Use letters, digits, '.', '-' and '_'."),
@@ -232,6 +233,7 @@ def test_an_argument_that_is_not_allowed_is_one_line_before_anything_is_written(
     ("arguments", "line"),
     [
         ({"results": "none"}, "Neither none nor results/none is the results folder of a study. Run bench run matrix first."),
+        ({"results": 3}, "3 is no results folder. Give what bench.run returned, or a path."),
         ({"results": []}, "bench.leaderboard was given no results folder. Name one, as results/quick."),
         ({"profile": "nnunett"}, "There is no metric profile named 'nnunett'. Did you mean nnunet"),
         ({"dataset": "smear"}, f"There is no data set in these results named 'smear'. There are: {small.SMEAR}."),
@@ -283,6 +285,19 @@ def test_an_interrupt_keeps_what_is_finished_and_the_same_call_goes_on(tmp_path:
         one.cell.key for one in second if one.kind == "finished"
     }
     assert [one.finished for one in kept.values()] == [one.finished for one in done.records if one.cell.key in kept]
+
+
+def test_what_a_listener_raises_ends_the_run_and_is_no_failure_of_the_cell(tmp_path: Path, data_home: Path):
+    wanted = small.study(tuning=TUNED, baselines=())
+
+    def refuse(event: bench.Event) -> None:
+        if event.kind == "epoch":
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        small_run(wanted, tmp_path, data_home, on_event=refuse)
+
+    assert {} == small.stored(wanted, Place(results=tmp_path, data_home=data_home))
 
 
 def test_a_cell_that_fails_is_told_and_raises_nothing(tmp_path: Path, data_home: Path):

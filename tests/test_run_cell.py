@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from bench import cli_training, diary, film, filmstrip, glyphs, onecell, runner, unfinished
+from bench import cli_training, courses, diary, film, filmstrip, glyphs, onecell, report, runner, unfinished
 from bench import study as studies
 from bench.errors import NameUnknown, StudyError
 from bench.job import Event
 from bench.logbook import Logbook
 from bench.progress import Account
 from bench.records import Epoch, Record, Status
-from bench.specs import Cell, ClassSpec, Study
+from bench.specs import Cell, ClassSpec, Place, Study
 from bench.store import Store, read_arrays, read_record
 from tests import small
 from tests.commands import call
@@ -44,11 +45,27 @@ def bench(tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return lambda *words: call("run", "cell", *NAMES, "--study", "mine.toml", *QUICK, *words)
 
 
-def folder(results: str = "results", cell: Cell = CELL, name: str = "mine") -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, data_home: Path) -> tuple[Path, tuple[int, str, str]]:
+    """A results folder in which the cell was trained without a break, and what was said meanwhile; not to be changed."""
+    root = tmp_path_factory.mktemp("whole")
+    (root / "mine.toml").write_text(studies.dump(STUDY))
+    places = ("--study", root / "mine.toml", "--results", root / "results", "--data-home", data_home)
+    return root / "results", call("run", "cell", *NAMES, *places, *QUICK, "--film", 2)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither curves nor page, which take longer than the training: other tests look at them."""
+    monkeypatch.setattr(courses, "painted", lambda info, title: {"svg": title.encode()})
+    monkeypatch.setattr(report, "publish", lambda content: Path("index.html"))
+
+
+def folder(results: str | Path = "results", cell: Cell = CELL, name: str = "mine") -> Path:
     return Store(Path(results) / name).cell(cell)
 
 
-def record(results: str = "results", cell: Cell = CELL, name: str = "mine") -> Record:
+def record(results: str | Path = "results", cell: Cell = CELL, name: str = "mine") -> Record:
     return read_record(folder(results, cell, name) / "record.json")
 
 
@@ -68,27 +85,29 @@ def touch_after(monkeypatch: pytest.MonkeyPatch, stop: Path, trial: int, epoch: 
     before = Logbook.tell
 
     def tell(self: Logbook, event: Event) -> None:
-        before(self, event)
         if event.epoch is not None and (event.trial, event.epoch.epoch) == (trial, epoch):
-            stop.touch()
+            stop.touch()  # first: drawing takes longer than many epochs
+        before(self, event)
 
     monkeypatch.setattr(Logbook, "tell", tell)
 
 
-def test_the_record_is_that_of_the_matrix_and_each_finds_what_the_other_did(bench, tmp_path: Path, data_home: Path):
+def test_the_record_is_that_of_the_matrix_and_each_finds_what_the_other_did(
+    bench, tmp_path: Path, data_home: Path, whole
+):
     where = small.place(tmp_path / "matrix", data_home)
     small.execute(STUDY, where)
-    code, out, err = bench("--film", 2)
+    results, (code, _, err) = whole
 
-    theirs, ours = small.stored(STUDY, where)[CELL.key], record()
+    theirs, ours = small.stored(STUDY, where)[CELL.key], record(results)
     assert (0, "") == (code, err)
     assert essence(theirs) == essence(ours)
-    assert (tmp_path / "results/mine/study.toml").read_bytes() == (where.results / "mine/study.toml").read_bytes()
-    one, other = (read_arrays(path / "epochs.npz") for path in (Store(where.results / "mine").cell(CELL), folder()))
+    assert (results / "mine/study.toml").read_bytes() == (where.results / "mine/study.toml").read_bytes()
+    one, other = (read_arrays(folder(path) / "epochs.npz") for path in (where.results, results))
     assert list(one) == list(other)
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
-    stands = {plan.cell: plan.standing for plan in runner.survey(STUDY, small.place(tmp_path, data_home))}
+    stands = {plan.cell: plan.standing for plan in runner.survey(STUDY, Place(results=results, data_home=data_home))}
     assert runner.Standing.DONE == stands[CELL]
     before = record(str(where.results)).finished
     code, out, err = bench("--results", where.results)
@@ -99,10 +118,10 @@ def test_the_record_is_that_of_the_matrix_and_each_finds_what_the_other_did(benc
     assert {"about.json", "epochs.csv", "curves.svg", "curves.png", "strip.png"} == {p.name for p in shown.iterdir()}
 
 
-def test_a_run_leaves_a_line_per_epoch_the_curves_and_the_strip(bench):
-    code, out, err = bench("--film", 2)
-
-    course, found = folder() / "training", record()
+def test_a_run_leaves_a_line_per_epoch_the_curves_and_the_strip(whole):
+    results, (code, out, err) = whole
+    above, found = folder(results), record(results)
+    course = above / "training"
     told = diary.read((course / "epochs.csv").read_text())
     assert (0, "") == (code, err)
     assert [(0, [1, 2, 3]), (1, [1, 2, 3])] == [(one.trial, [line.epoch for line in one.lines]) for one in told.courses]
@@ -112,22 +131,22 @@ def test_a_run_leaves_a_line_per_epoch_the_curves_and_the_strip(bench):
     scored = told.scored(found)
     assert scored is not None
     assert scored.lr == found.lr
-    kept = film.frames(film.folder(folder()), found.fingerprint, scored.trial, [1, 2, 3])
-    matrix = read_arrays(folder() / "epochs.npz")
+    kept = film.frames(film.folder(above), found.fingerprint, scored.trial, [1, 2, 3])
+    matrix = read_arrays(above / "epochs.npz")
     assert [1, 2, 3] == list(kept)
     assert all(np.array_equal(kept[int(e)][0], matrix["predicted0"][at]) for at, e in enumerate(matrix["epochs"]))
     assert (course / "curves.svg").read_text().startswith("<?xml")
     assert painted(course / "strip.png").shape[1] >= 5 * filmstrip.EDGE
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_stop_file_ends_training_after_the_epoch_and_the_same_command_goes_on_to_the_same_result(
-    bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole
 ):
-    bench("--results", "whole")
     stop = tmp_path / "stop"
     with monkeypatch.context() as patched:
         touch_after(patched, stop, trial=1, epoch=2)
-        code, _, err = bench("--stop-file", stop)
+        code, _, err = bench("--stop-file", stop, "--film", 2)
 
     assert 130 == code
     assert f"Kept: 1 trial has ended, trial 2 is kept up to epoch 2. Remove {stop}" in err
@@ -137,24 +156,25 @@ def test_a_stop_file_ends_training_after_the_epoch_and_the_same_command_goes_on_
     assert 2 == code
     assert f"The stop file {stop} is there already" in err
     stop.unlink()
-    code, out, err = bench("--stop-file", stop, "--resume")
+    code, out, err = bench("--stop-file", stop, "--resume", "--film", 2)
 
     assert (0, "") == (code, err)
     assert "Going on: 1 trial has ended, trial 2 is kept up to epoch 2." in out
     assert ["trial 2/2"] == re.findall(r"^trial \d/\d", out, re.MULTILINE)
-    assert essence(record("whole")) == essence(record())
+    assert essence(record(whole[0])) == essence(record())
     told = diary.read((folder() / "training/epochs.csv").read_text())
     assert [3, 3] == [len(one.lines) for one in told.courses]
     assert all(line.rate for one in told.courses for line in one.lines)
     for trial in (0, 1):
         one, other = (
             film.frames(film.folder(folder(name)), record().fingerprint, trial, [1, 2, 3])
-            for name in ("whole", "results")
+            for name in (whole[0], "results")
         )
         assert [1, 2, 3] == list(one)
         assert all(np.array_equal(one[epoch], other[epoch]) for epoch in one)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_stop_file_works_between_two_trainings_and_when_it_comes_after_the_last_epoch_the_cell_is_done(
     bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -173,13 +193,14 @@ def test_a_stop_file_works_between_two_trainings_and_when_it_comes_after_the_las
     assert (0, Status.OK) == (code, record().status)
 
 
-def test_resume_refuses_to_begin_anew_and_again_puts_aside_what_there_is(bench, data_home: Path, tmp_path: Path):
+@pytest.mark.usefixtures("undrawn")
+def test_resume_refuses_to_begin_anew_and_again_puts_aside_what_there_is(bench, tmp_path: Path, whole):
     code, _, err = bench("--resume")
 
     assert 2 == code
     assert f"There is nothing to go on from for {CELL.key} in results/mine (It has not run yet.)." in err
     assert 2 == bench("--resume", "--again")[0]
-    bench()
+    shutil.copytree(whole[0], "results")
     before = record()
     code, out, _ = bench("--again")
 
@@ -206,9 +227,14 @@ def test_a_stop_file_in_a_folder_that_is_not_there_is_refused(bench):
 
     assert 2 == code
     assert "The folder of the stop file nowhere/stop does not exist." in err
+    Path("a folder").mkdir()
+    assert (
+        "a folder is a folder. Give the path of a file in it, as a folder/stop." in bench("--stop-file", "a folder")[2]
+    )
     assert not Path("results").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_fixed_rate_is_a_study_with_one_rate_and_is_called_untuned(bench):
     code, out, _ = bench("--lr", 0.01)
 
@@ -219,12 +245,14 @@ def test_a_fixed_rate_is_a_study_with_one_rate_and_is_called_untuned(bench):
     assert "lr 0.01 (not tuned)" in out
     assert (0.01, 1, False) == (found.lr, len(found.trials), found.edge)
     assert [0.01, 0.01] == list(found.ingredients["tuning"]["lr_range"])
+    assert "Error: --lr is nan, it must lie between 1e-08 and 100.\n" == bench("--lr", "nan")[2]
     code, _, err = bench("--lr", 0.01, "--trials", 3)
 
     assert 2 == code
     assert "Leave out --trials and --lr-range." in err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_fresh_seed_has_the_course_of_its_tuning_and_its_own(bench):
     code, out, _ = bench("--seed", 1, "--film", 1)
 
@@ -238,6 +266,32 @@ def test_a_fresh_seed_has_the_course_of_its_tuning_and_its_own(bench):
     assert 1 == studies.load(f"results/{name}/study.toml").seeds
 
 
+def test_a_cell_of_a_study_of_several_seeds_tells_its_own_score(bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(courses, "painted", lambda info, title: {"svg": title.encode()})
+    tuning, budget = replace(STUDY.tuning, lr_range=(0.05, 0.05), trials=1), replace(STUDY.budget, epochs=8)
+    Path("mine.toml").write_text(studies.dump(replace(STUDY, seeds=1, tuning=tuning, budget=budget)))
+    told = [bench("--seed", seed)[1] for seed in (0, 1, 0)]
+
+    rows = report.collect(Path("results/mine"), "default").rows
+    values = {row.cell.seed: f"{row.values['pixel_acc']:.4f}" for row in rows if row.cell.loss}
+    assert [[values[seed]] for seed in (0, 1, 0)] == [
+        re.findall(r"^Test .* pixel_acc (\S+)$", out, re.M) for out in told
+    ]
+    assert values[0] != values[1]
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("bench")
+def test_a_setting_that_was_changed_is_why_a_cell_begins_anew_however_it_ended():
+    words = ("run", "cell", small.SMEAR, "stubborn", "ce", "--study", "mine.toml", *QUICK, "--name", "one", "--lr")
+    call(*words, 0.01)
+    before = record(cell=replace(CELL, architecture="stubborn"), name="one").status
+    _, out, _ = call(*words, 0.02)
+
+    assert Status.DIVERGED == before
+    assert "Beginning anew: tuning.lr_range: was [0.01, 0.01], is (0.02, 0.02)\n" in out
+
+
 def test_a_cell_that_fails_says_why_in_a_line_and_names_its_log(bench, tmp_path: Path):
     code, _, err = call("run", "cell", small.SMEAR, "faulty", "ce", "--study", "mine.toml", *QUICK, "--name", "bad")
 
@@ -246,22 +300,22 @@ def test_a_cell_that_fails_says_why_in_a_line_and_names_its_log(bench, tmp_path:
     assert 1 == code
     (line,) = err.strip().splitlines()
     assert "failed in " in line
-    assert "planted: this network does not work" in line
-    assert f"See {log}." in line
+    assert f"planted: this network does not work. See {log}." in line
     assert log.is_file()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_worker_trains_the_same_and_is_stopped_by_the_file(bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stop = tmp_path / "stop"
     with monkeypatch.context() as patched:
         touch_after(patched, stop, trial=0, epoch=1)
-        code, _, err = bench("--workers", 1, "--stop-file", stop, "--epochs", 400, "--trials", 1)
+        code, _, err = bench("--workers", 1, "--stop-file", stop, "--epochs", 4000, "--trials", 1)
 
     assert 130 == code, err
     (name,) = (path.name for path in Path("results").iterdir())
     told = diary.read((folder(name=name) / "training/epochs.csv").read_text())
     last = told.courses[0].lines[-1].epoch
-    assert 1 <= last < 400
+    assert 1 <= last < 4000
     assert f"trial 1 is kept up to epoch {last}" in err
     assert film.frames(film.folder(folder(name=name)), record(name=name).fingerprint, 0, [last])
     assert (folder(name=name) / "training/strip.png").is_file()
@@ -308,6 +362,8 @@ def test_names_that_are_no_cell_are_refused(tmp_path: Path):
         chosen(CELL.key.replace("tiny", "tinny"), study=path)
     with pytest.raises(StudyError, match="is a baseline"):
         chosen(f"{small.SMEAR}/all_background/-/f0-s0", study=path)
+    with pytest.raises(StudyError, match="otsu is a baseline"):
+        chosen("smear", "otsu", "-")
     with pytest.raises(StudyError, match="--fold is 4; with --folds 3 it is one of 1, 2, 3"):
         chosen(*NAMES, changes={"folds": 3}, fold=4)
     with pytest.raises(NameUnknown, match="no architecture named"):
@@ -337,6 +393,7 @@ def test_the_name_of_a_folder_tells_cells_apart():
         for loss in ("dice+ce", "0.5*dice+ce", "dice+focal[gamma=3]")
     }
     assert 4 * 3 * 3 == len(names)
+    assert chosen(*NAMES, changes={"folds": 3}, fold=2).folder != chosen(*NAMES).folder
     assert "cell-smear-unet-dice-ce" in names
     assert all(name == studies.folder_name(name) for name in names)
 
@@ -399,6 +456,25 @@ def test_the_strip_grows_with_every_epoch(tmp_path: Path):
     assert [1, 30, 60] == [n for n in filmstrip.shown(range(1, 61), 30, 61) if n in (1, 30, 60)]
     assert {1, 77, 100} <= set(filmstrip.shown(range(1, 101), 77, 10))
     assert len(filmstrip.shown(range(1, 101), 77, 10)) <= 10
+
+
+def test_a_strip_is_as_wide_as_its_title_and_no_folder_of_this_machine_is_named_in_it(tmp_path: Path, monkeypatch):
+    titles, drawn = [], filmstrip.painted
+    monkeypatch.setattr(filmstrip, "painted", lambda strip: titles.append(strip.title) or drawn(strip))
+    cell = replace(CELL, dataset="/home/somebody/private/cells", architecture=f"unet[encoder={'long' * 20}]")
+    image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    film.begin(film.folder(tmp_path), "f", ["a"], [image], [mask])
+    film.write(film.folder(tmp_path), "f", 0, 1, mask[None])
+    book = Logbook(cell, tmp_path, "f", CLASSES)
+    book.tell(epoch(1))
+
+    paper = (painted(book.folder / "strip.png") == filmstrip.PAPER).all(2)
+    assert [f"./cells/{cell.architecture}/ce/f0-s0: trial 1"] == titles
+    assert paper[:, -filmstrip.MARGIN :].all()
+    assert not paper[: filmstrip.MARGIN + 20, -2 * filmstrip.MARGIN :].all()
+    texts = [path.read_text() for path in book.folder.iterdir() if path.suffix in (".json", ".svg")]
+    assert 2 == len(texts)
+    assert not any("somebody" in text for text in texts)
 
 
 def test_files_of_another_fingerprint_are_not_gone_on_with(tmp_path: Path):
@@ -464,12 +540,52 @@ def test_the_screen_fits_into_the_terminal_whatever_its_size(size: tuple[int, in
     assert max(map(len, lines)) <= size[0]
     assert len(lines) < size[1]
     assert (pictures and size[1] >= 24) == ("38;2;" in shown)  # all else in the colours of the terminal's theme
+    if size == (40, 15):
+        assert re.search(r"^trial 2/5  epoch 7/20 .* \d+%", "\n".join(lines), re.MULTILINE)
     if size == (80, 24):
         text = "\n".join(lines)
         assert "trial 2/5  lr 1.00e-02  epoch 7/20" in text
         assert "val mDice 0.5600  best 0.5600" in text
         assert "best so far  0.9000  trial 1 at lr 1.00e-02, epoch 10" in text
         assert "10 images/s  ·  64 MiB  ·  9 s so far" in text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "environment", "drawn", "coloured"),
+    [
+        ("utf-8", {"COLORTERM": "truecolor"}, True, True),
+        ("utf-8", {"COLORTERM": "truecolor", "NO_COLOR": "1"}, True, False),
+        ("utf-8", {"TERM": "linux"}, True, False),
+        ("ascii", {"COLORTERM": "truecolor"}, False, None),
+        ("utf-8", {"TERM": "dumb"}, False, None),
+    ],
+    ids=str,
+)
+def test_a_terminal_is_shown_what_it_can_show(encoding, environment, drawn, coloured, tmp_path: Path):
+    out = io.TextIOWrapper(io.BytesIO(), encoding)
+    console = Console(file=out, force_terminal=True, _environ={"TERM": "xterm-256color"} | environment)
+    account = Account(Study(name="mine"), [CELL], began=0.0)
+    book = Logbook(CELL, tmp_path, "f", CLASSES)
+    shown = cli_training.view(console, account, book)
+    with shown:
+        book.tell(epoch(1))
+        shown.tell(epoch(1))
+
+    assert drawn == isinstance(shown, cli_training.Screen)
+    assert coloured == getattr(shown, "pictures", None)
+    shown.tell(Event(kind="busy", cell=CELL))
+    if isinstance(shown, cli_training.Screen):
+        console.print(shown.picture())
+    out.flush()
+    assert b"Another run is at this cell; waiting for it." in out.buffer.getvalue()
+
+
+def test_a_curve_that_is_flat_has_an_axis_that_can_be_read():
+    for height, labels in ((0.0, ("0.05", "0.00")), (1.0, ("1.00", "0.95")), (0.5, ("0.53", "0.47"))):
+        layer = glyphs.Layer([(1, height), (2, height)], "cyan")
+        lines = [line.plain for line in glyphs.plotted([layer], glyphs.Plot(26, 6, 5, unit=(0.0, 1.0)))]
+
+        assert labels == (lines[0][1:5], lines[4][1:5])
 
 
 def test_a_rising_curve_rises_from_the_lower_left_to_the_upper_right():

@@ -290,6 +290,30 @@ def test_pictures_of_data_that_may_not_be_passed_on_stay_here_unless_asked_for(t
     assert [] == verify.verify(tmp_path / "without", tmp_path).findings
 
 
+@pytest.mark.parametrize(("pictures", "same"), [(True, True), (False, True), (True, False)])
+def test_what_a_single_cell_left_for_people_goes_with_its_pictures(*, pictures: bool, same: bool, tmp_path: Path):
+    folder = exported.complete(tmp_path / "results")
+    record = next(one for one in records(folder) if one.cell == FINE)
+    training = Store(folder).cell(FINE) / "training"
+    told = {"fingerprint": record.fingerprint if same else "of another"}
+    write_bytes(training / "about.json", json.dumps(told).encode())
+    for name in ("epochs.csv", "curves.svg", "curves.png", "strip.png", "film/watched.npz"):
+        write_bytes(training / name, name.encode())
+    write_bytes(folder / "earlier" / "20260101T000000Z" / "cells" / "a", b"")
+    staged = tmp_path / "staged"
+    packing.stage(folder, staged, Choice(pictures=pictures))
+
+    found = {path.name for path in (Store(staged).cell(FINE) / "training").glob("*")}
+    assert (
+        {"about.json", "epochs.csv", "curves.svg", "curves.png", "strip.png"} if pictures and same else set()
+    ) == found
+    assert not (staged / "earlier").exists()
+    assert [] == verify.verify(staged, tmp_path).findings
+    again = tmp_path / "again"
+    packing.stage(staged, again, Choice(pictures=pictures))
+    assert (staged / "manifest.json").read_bytes() == (again / "manifest.json").read_bytes()
+
+
 def test_paths_of_this_machine_are_shortened_where_no_fingerprint_hangs_on_them(tmp_path: Path):
     private = "/home/somebody/private/cells"
 
