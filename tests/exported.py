@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tarfile
@@ -12,10 +13,10 @@ from pathlib import Path
 
 from bench import packing, plan, report, sealing
 from bench.records import Record, Status
+from bench.specs import Cell
 from bench.split import SPLIT_VERSION
-from bench.store import Store, records, write_bytes
+from bench.store import Store, records, sha256, write_bytes
 from tests import synthetic
-from tests.test_verify import trained
 
 GROUPS = {
     "train": [f"train-{number}" for number in range(30)],
@@ -42,6 +43,17 @@ def complete(root: Path, change: Callable[[Record], Record] = lambda record: rec
         store.write(change(replace(record, **values)))
     report.write(folder)
     return folder
+
+
+def trained(store: Store, cell: Cell, history: tuple[object, ...]) -> str:
+    """Write weights and a curve as a training does; return the hash of the weights."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["epoch", "loss", "value", "seconds"])
+    table.writeheader()
+    table.writerows(asdict(epoch) for epoch in history)
+    write_bytes(store.cell(cell) / "history.csv", text.getvalue().encode())
+    write_bytes(store.cell(cell) / "weights.safetensors", cell.key.encode())
+    return sha256(store.cell(cell) / "weights.safetensors")
 
 
 def exported(folder: Path, archive: Path, choice: packing.Choice | None = None) -> Path:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,58 +15,26 @@ import pytest
 from bench import plan, recompute, report, study, verify
 from bench.errors import StudyError
 from bench.prepare import prepare
-from bench.records import Status
 from bench.specs import Cell
 from bench.split import SPLIT_VERSION
-from bench.store import Store, records, seal, sha256, write_arrays, write_bytes
-from tests import synthetic
+from bench.store import Store, seal, write_arrays, write_bytes
+from tests import exported, synthetic
 from tests.commands import call
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 FIRST, SECOND = synthetic.cell(synthetic.FINE, "ce"), synthetic.cell(synthetic.WEAK, "ce")
-GROUPS = {
-    "train": [f"train-{number}" for number in range(30)],
-    "val": [f"val-{number}" for number in range(8)],
-    "test": synthetic.IDS,
-}
-DATA = plan.digest(["89ab", SPLIT_VERSION, GROUPS])
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with all the files that a run leaves, and its leaderboard."""
-    folder = synthetic.write(tmp_path_factory.mktemp("results"))
-    store = Store(folder)
-    split = {"version": SPLIT_VERSION, "dataset": "smear", "data": "89ab", "fold": 0, **GROUPS}
-    write_bytes(store.split("smear", 0), json.dumps(split).encode())
-    for record in list(records(folder)):
-        ingredients = {**record.ingredients, "data": DATA}
-        values = {"ingredients": ingredients, "fingerprint": plan.digest(ingredients)}
-        if record.status is Status.OK and record.cell.loss is not None:
-            values["weights_hash"] = trained(store, record.cell, record.history)
-        if record.trials:
-            text = json.dumps([asdict(trial) for trial in record.trials], indent=1)
-            write_bytes(store.tuning(record.cell) / "trials.json", text.encode())
-        store.write(replace(record, **values))
-    report.write(folder)
-    return folder
+    return exported.complete(tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture
 def folder(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "synthetic"))
-
-
-def trained(store: Store, cell: Cell, history: tuple[object, ...]) -> str:
-    """Write weights and a curve as a training does; return the hash of the weights."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, ["epoch", "loss", "value", "seconds"])
-    table.writeheader()
-    table.writerows(asdict(epoch) for epoch in history)
-    write_bytes(store.cell(cell) / "history.csv", text.getvalue().encode())
-    write_bytes(store.cell(cell) / "weights.safetensors", cell.key.encode())
-    return sha256(store.cell(cell) / "weights.safetensors")
 
 
 def findings(folder: Path, data_home: Path | None = None) -> dict[str, str]:
