@@ -20,7 +20,10 @@ def test_the_readme_leads_with_two_commands_that_install_with_pip_alone():
     commands = COMMAND.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     setup = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt -e "
 
-    assert [f"{setup}. && .venv/bin/bench run matrix", f"{setup}'.[test]' && .venv/bin/pytest"] == commands
+    assert [
+        f"{setup}. && .venv/bin/bench run matrix",
+        f"{setup}'.[test]' && .venv/bin/pytest -n 2 --dist loadfile",
+    ] == commands
 
 
 def test_every_dependency_has_an_exact_version_in_the_constraints():
